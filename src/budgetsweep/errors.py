@@ -1,0 +1,33 @@
+"""What a user can get wrong: the key, its value, what is allowed, what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class UserError(ValueError):
+    """A mistake that a person can mend, told in one line without a traceback."""
+
+
+class SettingError(UserError):
+    """A setting whose value cannot be used."""
+
+    def __init__(self, key: str, value: Any, allowed: str, hint: str = "") -> None:
+        self.key, self.value = key, value
+        super().__init__(f"{key}={value}: {allowed}" + (f" {hint}" if hint else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes send errors back pickled; the default would call __init__ anew.
+        return UserError, (str(self),)
+
+
+class BudgetError(UserError):
+    """A network that exceeds its budget."""
+
+
+class DataError(UserError):
+    """A dataset that is missing, altered or unreadable."""
+
+
+class DivergedError(UserError):
+    """A training run whose loss became NaN or infinite."""
