@@ -1,0 +1,180 @@
+"""Datasets as tensors: images uint8 in memory, split once, the test set apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F  # type: ignore[import-untyped]
+
+from budgetsweep import sources
+from budgetsweep.config import DataConfig
+from budgetsweep.errors import SettingError
+from budgetsweep.image_folder import image_folder_classes, read_image
+
+__all__ = ["Dataset", "Images", "image_folder_classes", "load", "read_image"]
+
+_DIGITS_TEST = 360
+_RESIZE_CHUNK = 4_096  # images resized at a time, to keep intermediate tensors small
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images of one split."""
+
+    images: Tensor  # (N, C, S, S) uint8
+    labels: Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> Images:
+        """The images at an index tensor, copied."""
+        return Images(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits of a dataset; `validation` is None when `data.validation` is 0."""
+
+    train: Images
+    validation: Images | None
+    class_names: tuple[str, ...]
+    test: Callable[[], Images]  # reads the test set when called, never before
+
+
+def load(config: DataConfig) -> Dataset:
+    """Read a dataset and split it; the same settings give the same object again.
+
+    The validation images depend on `split_seed` and `validation` alone, not on `limit`.
+
+    Raises:
+        DataError: files are missing, altered or unreadable.
+        SettingError: a setting does not fit the dataset.
+    """
+    _check_channels(config)
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    # Pixels are kept as they are; mean and std apply later.
+    del values["mean"], values["std"]
+    values["root"] = str(Path(config.root).expanduser().absolute())
+    return _load(**values)
+
+
+@lru_cache(maxsize=2)
+def _load(**values: object) -> Dataset:
+    config = DataConfig(**values)  # type: ignore[arg-type]
+    full, class_names, test = _read(config)
+    rest, validation = full, None
+    if config.validation:
+        _check_validation(config, full.labels)
+        held_out = stratified(full.labels, config.validation, config.split_seed)
+        validation, rest = full[held_out], full[_complement(held_out, len(full))]
+    if config.limit and config.limit < len(rest):
+        rest = rest[stratified(rest.labels, config.limit, config.split_seed)]
+    return Dataset(rest, validation, class_names, test)
+
+
+def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:
+    if config.name == "image_folder":
+        ...
+    if config.name == "digits":
+        train, test = _digits(config)
+        return train, sources.DIGITS, lambda: test
+    root, names = Path(config.root), sources.SOURCES[config.name].class_names
+    _check_classes(config, names)
+    sources.prepare(config.name, root, config.mirror, config.download)
+
+    def read(train: bool) -> Images:
+        return _fit(*sources.read(config.name, root, train), config)
+
+    return read(train=True), names, lambda: read(train=False)
+
+
+def _digits(config: DataConfig) -> tuple[Images, Images]:
+    """scikit-learn's 1,797 digits, 8×8 pixels of 0–16, split into 1,437 and 360."""
+    _check_classes(config, sources.DIGITS)
+    pixels, labels = load_digits(return_X_y=True)
+    grey = torch.from_numpy(pixels).reshape(-1, 1, 8, 8) * (255 / 16)
+    full = _fit(grey.round().to(torch.uint8), torch.from_numpy(labels).long(), config)
+    test = stratified(full.labels, _DIGITS_TEST, seed=0)
+    return full[_complement(test, len(full))], full[test]
+
+
+def _fit(images: Tensor, labels: Tensor, config: DataConfig) -> Images:
+    """Images of (N, C, H, W) uint8 with the configured channels and size, contiguous."""
+    if images.shape[1] > config.channels:
+        images = F.rgb_to_grayscale(images)
+    if images.shape[2:] != (config.size, config.size):
+        size = [config.size, config.size]
+        chunks = [F.resize(c, size, antialias=True) for c in images.split(_RESIZE_CHUNK)]
+        images = torch.cat(chunks)
+    return Images(images.expand(-1, config.channels, -1, -1).contiguous(), labels)
+
+
+def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
+    """Sorted indices of `n` images, each class by its share, drawn at random within the class.
+
+    Where `n` allows, no class is left out, and no class with two images is taken whole.
+    """
+    values = labels.numpy()
+    counts = np.bincount(values)
+    # numpy keeps this generator's stream the same for ever, so that a split stays a split.
+    rng = np.random.RandomState(seed)
+    shuffled = [rng.permutation(np.flatnonzero(values == c)) for c in range(len(counts))]
+    taken = [s[:k] for s, k in zip(shuffled, _quotas(counts, n), strict=True)]
+    return torch.from_numpy(np.sort(np.concatenate(taken)))
+
+
+def _quotas(counts: np.ndarray, n: int) -> np.ndarray:
+    """How many of each class, by largest remainder, so that they sum to `n`."""
+    present = np.count_nonzero(counts)
+    lowest = np.minimum(counts, 1) if n >= present else np.zeros_like(counts)
+    highest = np.maximum(counts - 1, lowest) if n <= counts.sum() - present else counts
+    ideal = n * counts / counts.sum()
+    quotas = np.clip(np.floor(ideal).astype(int), lowest, highest)
+    while quotas.sum() < n:
+        quotas[np.argmax(np.where(quotas < highest, ideal - quotas, -np.inf))] += 1
+    while quotas.sum() > n:
+        quotas[np.argmin(np.where(quotas > lowest, ideal - quotas, np.inf))] -= 1
+    return quotas
+
+
+def _complement(indices: Tensor, n: int) -> Tensor:
+    rest = torch.ones(n, dtype=torch.bool)
+    rest[indices] = False
+    return rest.nonzero().squeeze(1)
+
+
+def _check_channels(config: DataConfig) -> None:
+    if config.channels not in (1, 3):
+        raise SettingError("data.channels", config.channels, "must be 1 (grey) or 3 (colour).")
+    for key in ("mean", "std"):
+        values = getattr(config, key)
+        if len(values) not in (1, config.channels):
+            allowed = f"must hold one value, or one for each of the {config.channels} channels."
+            raise SettingError(f"data.{key}", values, allowed)
+    if not all(value > 0 for value in config.std):
+        raise SettingError("data.std", config.std, "must be > 0.")
+
+
+def _check_classes(config: DataConfig, names: tuple[str, ...]) -> None:
+    if config.classes != len(names):
+        allowed = f"must be {len(names)}, the number of classes of {config.path or config.name}."
+        raise SettingError("data.classes", config.classes, allowed)
+
+
+def _check_validation(config: DataConfig, labels: Tensor) -> None:
+    highest = len(labels) - config.classes
+    if not config.classes <= config.validation <= highest:
+        allowed = (
+            f"must be 0, or {config.classes:,} to {highest:,}: of the {len(labels):,} training "
+            f"images, each of the {config.classes} classes needs one on either side."
+        )
+        raise SettingError("data.validation", config.validation, allowed)
