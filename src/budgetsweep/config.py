@@ -109,7 +109,9 @@ class DataConfig:
     validation: int = setting(
         5_000, "images held out of the training set, stratified; 0: none", ge=0
     )
-    split_seed: int = setting(0, "seed of the validation split, apart from the run's seed", ge=0)
+    split_seed: int = setting(
+        0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32
+    )
     limit: int | None = setting(
         None, "use at most so many training images, stratified; null: all", ge=1
     )

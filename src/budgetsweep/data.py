@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F  # type: ignore[import-unt
 
 from budgetsweep import sources
 from budgetsweep.config import DataConfig
-from budgetsweep.errors import SettingError
-from budgetsweep.image_folder import image_folder_classes, read_image
+from budgetsweep.errors import DataError, SettingError
+from budgetsweep.image_folder import image_folder_classes, read_folder, read_image
 
 __all__ = ["Dataset", "Images", "image_folder_classes", "load", "read_image"]
 
@@ -64,6 +64,7 @@ def load(config: DataConfig) -> Dataset:
     # Pixels are kept as they are; mean and std apply later.
     del values["mean"], values["std"]
     values["root"] = str(Path(config.root).expanduser().absolute())
+    values["path"] = config.path and str(Path(config.path).expanduser().absolute())
     return _load(**values)
 
 
@@ -83,7 +84,8 @@ def _load(**values: object) -> Dataset:
 
 def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:
     if config.name == "image_folder":
-        ...
+        train, test = _image_folder(config)
+        return train, image_folder_classes(config.path), lambda: test
     if config.name == "digits":
         train, test = _digits(config)
         return train, sources.DIGITS, lambda: test
@@ -104,6 +106,21 @@ def _digits(config: DataConfig) -> tuple[Images, Images]:
     grey = torch.from_numpy(pixels).reshape(-1, 1, 8, 8) * (255 / 16)
     full = _fit(grey.round().to(torch.uint8), torch.from_numpy(labels).long(), config)
     test = stratified(full.labels, _DIGITS_TEST, seed=0)
+    return full[_complement(test, len(full))], full[test]
+
+
+def _image_folder(config: DataConfig) -> tuple[Images, Images]:
+    """Both parts are read at once, so that every bad file is named before any training."""
+    names = image_folder_classes(config.path)
+    _check_classes(config, names)
+    images, labels, in_test = read_folder(config.path, config.channels, config.size)
+    full = Images(images, labels)
+    _check_enough(config, names, labels if in_test is None else labels[~in_test], in_test is None)
+    if in_test is None:
+        n_test = max(round(len(full) / 5), len(names))
+        test = stratified(labels, n_test, config.split_seed)
+    else:
+        test = in_test.nonzero().squeeze(1)
     return full[_complement(test, len(full))], full[test]
 
 
@@ -158,7 +175,7 @@ def _check_channels(config: DataConfig) -> None:
     for key in ("mean", "std"):
         values = getattr(config, key)
         if len(values) not in (1, config.channels):
-            allowed = f"must hold one value, or one for each of the {config.channels} channels."
+            allowed = f"must hold one value, or as many as data.channels ({config.channels})."
             raise SettingError(f"data.{key}", values, allowed)
     if not all(value > 0 for value in config.std):
         raise SettingError("data.std", config.std, "must be > 0.")
@@ -166,8 +183,23 @@ def _check_channels(config: DataConfig) -> None:
 
 def _check_classes(config: DataConfig, names: tuple[str, ...]) -> None:
     if config.classes != len(names):
-        allowed = f"must be {len(names)}, the number of classes of {config.path or config.name}."
+        folder = f" ({config.path})" if config.name == "image_folder" else ""
+        allowed = f"must be {len(names)}, the number of classes of {config.name}{folder}."
         raise SettingError("data.classes", config.classes, allowed)
+
+
+def _check_enough(
+    config: DataConfig, names: tuple[str, ...], labels: Tensor, makes_test: bool
+) -> None:
+    """Each class needs an image in every part that is cut from `labels`."""
+    parts = ["to train"] + ["to validate"] * (config.validation > 0) + ["to test"] * makes_test
+    counts = labels.bincount(minlength=len(names)).tolist()
+    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < len(parts)]
+    if few:
+        raise DataError(
+            f"{config.path}: too few images in {', '.join(few)}; each class needs at least "
+            f"{len(parts)}: one {', one '.join(parts)}."
+        )
 
 
 def _check_validation(config: DataConfig, labels: Tensor) -> None:
