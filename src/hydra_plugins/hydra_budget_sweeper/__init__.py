@@ -1,0 +1,1 @@
+"""Hydra sweeper plugin `hydra/sweeper=budget`: asynchronous, constrained, pruning, resumable."""

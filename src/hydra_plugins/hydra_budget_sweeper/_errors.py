@@ -1,0 +1,5 @@
+"""What a user can get wrong in a sweep."""
+
+
+class SweepError(ValueError):
+    """A sweep that cannot start or go on; the message says what is wrong and what to do."""

@@ -1,0 +1,183 @@
+"""What a person sees while the sweep runs, and the files that follow along."""
+
+import logging
+import sys
+import threading
+import time
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ._ledger import Ledger
+from ._results import Results
+from ._study import stop
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.25
+# Writing the files may take at most one part in this many of the time.
+_WRITE_SHARE = 20
+_LINE_SECONDS = 10.0
+
+
+class _Settings(Protocol):
+    @property
+    def n_trials(self) -> int: ...
+    @property
+    def n_jobs(self) -> int: ...
+    @property
+    def timeout(self) -> float | None: ...
+
+
+class Monitor:
+    """Follows the study from a thread of the sweeper: line, files, and the sweep's timeout.
+
+    It reads through a storage of its own, so that it works with any launcher: the workers may be
+    other processes or other machines.
+    """
+
+    def __init__(
+        self, study: optuna.Study, run: str, settings: _Settings, results: Results, live: bool
+    ) -> None:
+        self.ledger = Ledger(study)
+        self.share_feasible: float | None = None
+        self.state = "running"
+        self._study = study
+        self._run = run
+        self._settings = settings
+        self._results = results
+        self._live = live
+        self._start = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._shown = ""
+        self._trained_before = 0
+
+    def start(self) -> None:
+        self.ledger.refresh()
+        self._trained_before = self.ledger.trained
+        self._thread.start()
+
+    def end(self, state: str) -> None:
+        """Stop following and write everything once more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.state = state
+        self.ledger.refresh()
+        self.write()
+        if self._live:
+            sys.stderr.write("\x1b[2K")
+        log.info(self.line())
+
+    def write(self) -> None:
+        self._results.write(self.ledger, self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        ledger = self.ledger
+        best = ledger.best()
+        return {
+            "state": self.state,
+            "n_trials": self._settings.n_trials,
+            "proposed": ledger.proposed,
+            "over_budget": ledger.counts["over_budget"],
+            "trained": ledger.trained,
+            "pruned": ledger.counts["pruned"],
+            "failed": ledger.counts["failed"],
+            "duplicates": ledger.counts["duplicates"],
+            "retried": ledger.retried,
+            "workers": self._settings.n_jobs,
+            "seconds": round(time.monotonic() - self._start, 1),
+            "share_feasible": self.share_feasible,
+            "best_trial": best.number if best else None,
+            "best_value": best.values[0] if best else None,
+        }
+
+    def line(self) -> str:
+        counts = self.ledger.counts
+        parts = [
+            f"{self.ledger.trained}/{self._settings.n_trials} trained",
+            f"{counts['pruned']} pruned",
+            f"{counts['failed']} failed",
+            f"{counts['over_budget']} over budget",
+            f"{self.ledger.proposed} proposed",
+        ]
+        if (best := self.ledger.best()) is not None:
+            parts.append(f"best {best.values[0]:.6g} (trial {best.number})")
+        if self.state == "running" and (left := self._seconds_left()) is not None:
+            parts.append(f"{_duration(left)} left")
+        return ", ".join(parts)
+
+    def _seconds_left(self) -> float | None:
+        done = self.ledger.trained - self._trained_before
+        spent = time.monotonic() - self._start
+        if not done:
+            return None
+        left = spent / done * (self._settings.n_trials - self.ledger.trained)
+        limit = self._settings.timeout
+        return left if limit is None else min(left, max(0.0, limit - spent))
+
+    def _follow(self) -> None:
+        known = (-1, -1)
+        next_line = next_write = 0.0
+        while not self._over.wait(_POLL_SECONDS):
+            try:
+                self.ledger.refresh()
+            except Exception as error:
+                log.warning("Cannot read the study just now: %s", error)
+                continue
+            self._check_timeout()
+            self._show_failures()
+            now = time.monotonic()
+            state = (self.ledger.proposed, len(self.ledger.finished))
+            if self._live:
+                self._show_live()
+            elif state[1] != known[1] and now >= next_line:
+                log.info(self.line())
+                next_line = now + _LINE_SECONDS
+            if state != known and now >= next_write:
+                self.write()
+                next_write = now + _WRITE_SHARE * (time.monotonic() - now)
+                known = state
+
+    def _check_timeout(self) -> None:
+        limit = self._settings.timeout
+        if limit is not None and time.monotonic() - self._start > limit:
+            reason = f"hydra.sweeper.timeout={limit:g} s is over"
+            stop(self._study, self._run, reason, error=False)
+
+    def _show_live(self) -> None:
+        # The cursor goes back to the line's start, so that whatever else is printed begins there.
+        sys.stderr.write(f"\x1b[2K{self.line()[:200]}\r")
+        sys.stderr.flush()
+
+    def _show_failures(self) -> None:
+        """Show failures that a worker whose output is set aside could not show itself."""
+        if not self._live:
+            return
+        new = self.ledger.finished[self._failures_seen :]
+        self._failures_seen = len(self.ledger.finished)
+        for trial in new:
+            if trial.state is TrialState.FAIL:
+                sys.stderr.write(f"\x1b[2K{describe_failure(trial)}\n")
+
+    _failures_seen = 0
+
+
+def describe_failure(trial: FrozenTrial) -> str:
+    from ._ledger import note_of
+
+    note = note_of(trial)
+    return (
+        f"Trial {trial.number} failed: {note.error}\n"
+        f"  overrides: {' '.join(note.overrides)}\n  folder: {note.folder}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

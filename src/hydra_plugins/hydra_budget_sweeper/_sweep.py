@@ -1,0 +1,428 @@
+"""The sweep from start to end: space, study, workers, results."""
+
+import logging
+import os
+import shlex
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import optuna
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from ._compose import Composer, flatten
+from ._constraints import Constraints, Feasibility
+from ._errors import SweepError
+from ._ledger import Ledger, is_over_budget, note_of, point
+from ._presence import Presence, exclusive, try_exclusive
+from ._progress import Monitor
+from ._queue import put_back
+from ._results import Results
+from ._settings import Settings
+from ._space import Params, Space, override_text, parse_point, parse_space
+from ._study import WORKERS, open_study, place_of, seed_of, stopped
+from ._worker import Plan, Worker
+
+log = logging.getLogger(__name__)
+
+_MAX_FRUITLESS_LAUNCHES = 3
+
+
+def run_sweep(
+    settings: Settings,
+    arguments: list[str],
+    *,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+) -> None:
+    """Train `n_trials` trials within the limits, whatever it takes; then say what is best.
+
+    Raises:
+        SweepError: The sweep cannot start, or ended without what was asked for.
+        SystemExit: It was interrupted (code 130).
+    """
+    config = _in_resumed_folder(config, settings.resume)
+    folder = Path(str(config.hydra.sweep.dir)).absolute()
+    hidden = folder / WORKERS
+    hidden.mkdir(parents=True, exist_ok=True)
+    with _ownership(hidden, settings.join):
+        presence = Presence(hidden, "sweeper")
+        try:
+            sweep = Sweep(settings, arguments, hydra_context, task_function, config, presence)
+            sweep.run()
+        finally:
+            presence.leave()
+
+
+class Sweep:
+    """One start of a sweep, from the opened study to its results."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        arguments: list[str],
+        context: HydraContext,
+        task: TaskFunction,
+        config: DictConfig,
+        presence: Presence,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.settings = settings
+        self.context = context
+        self.task = task
+        self.config = config
+        self.folder = Path(str(config.hydra.sweep.dir)).absolute()
+        self.run_id = uuid.uuid4().hex
+        self.space = parse_space(settings.params, arguments, _known_settings(config))
+        self.constraints = Constraints(settings.constraints)
+        self.example, self.composer = self._compose_example()
+        self.place = place_of(self.folder, settings.storage, settings.study_name)
+        self.study = open_study(self.place, settings.directions, self._identity())
+        self.seed = seed_of(self.study, settings.sampler)
+        groups = frozenset(str(group) for group in config.hydra.runtime.choices)
+        results = Results(self.folder, self.study, self.space, _command(), groups)
+        self.live = sys.stderr.isatty()
+        self.monitor = Monitor(self.study, self.run_id, settings, results, self.live)
+        self.presence = presence
+
+    def run(self) -> None:
+        self._announce()
+        state = "interrupted"
+        problem: SweepError | None = None
+        try:
+            with _terminate_as_interrupt():
+                self._enqueue()
+                self._look_at_space()
+                self.monitor.start()
+                self._launch_until_done()
+            state = "finished"
+        except KeyboardInterrupt:
+            pass
+        except SweepError as error:
+            state, problem = "stopped", error
+        self._release_trials()
+        self.monitor.end(state)
+        self._call_on_end()
+        if problem is not None:
+            raise problem
+        if state == "interrupted":
+            self._say_how_to_resume()
+            raise SystemExit(130)
+        self._say_best()
+
+    def _compose_example(self) -> tuple[tuple[str, ...], Composer]:
+        """Compose one candidate, so that a wrong key or value shows before anything starts."""
+        first: Params = {a.name: a.probes()[0] for a in self.space.axes}
+        overrides = self.space.overrides(self.space.without_inactive(first))
+        try:
+            composer = Composer(self.context.config_loader, self.config, overrides)
+            self.base = composer.task_config(overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""
+            raise SweepError(f"Cannot compose a candidate: {' '.join(lines)}{cause}") from None
+        return tuple(overrides), composer
+
+    def _identity(self) -> dict[str, Any]:
+        """What must stay the same for results before and after a resume to be comparable."""
+        searched = {axis.name.lstrip("+").split("@")[0] for axis in self.space.axes}
+        return {
+            "space": self.space.describe(),
+            "direction": list(self.settings.directions),
+            "constraints": self.settings.constraints,
+            "custom_search_space": self.settings.custom_search_space,
+            "fixed": {**self.space.fixed, **dict.fromkeys(self.space.deletions, "deleted")},
+            "setting": {k: v for k, v in flatten(self.base).items() if k not in searched},
+        }
+
+    def _announce(self) -> None:
+        ledger = Ledger(self.study)
+        ledger.refresh()
+        log.info("Sweep folder: %s", self.folder)
+        if ledger.trained:
+            log.info("Going on: %d of %d trials trained", ledger.trained, self.settings.n_trials)
+        _warn_of_pruner(self.settings)
+
+    def _enqueue(self) -> None:
+        """Queue known points once: starting again adds only those that are new."""
+        axes = {axis.name: axis for axis in self.space.axes}
+        known = {point(t.system_attrs.get("fixed_params", {})) for t in self.study.trials}
+        for entry in self.settings.enqueue:
+            params = parse_point(entry)
+            for name, value in params.items():
+                if name not in axes:
+                    raise SweepError(
+                        f"hydra.sweeper.enqueue sets {name}, which is not searched. Searched are: "
+                        f"{', '.join(axes)}."
+                    )
+                _check_contained(name, value, axes[name].distribution)
+            if point(params) not in known:
+                known.add(point(params))
+                self.study.enqueue_trial(params)
+
+    def _look_at_space(self) -> None:
+        """Say which share of the space fits; refuse one that nothing fits."""
+        if not self.constraints or self.settings.custom_search_space is not None:
+            return
+        if not self.space.axes or not self.settings.feasibility_samples:
+            return
+        feasibility = Feasibility(self.space, self.composer, self.constraints)
+        share, looked_at = feasibility.share(self.settings.feasibility_samples)
+        self.monitor.share_feasible = share
+        log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
+        if share == 0:
+            reach = feasibility.reach()
+            if not reach.fits and not self.settings.enqueue:
+                raise SweepError(f"No candidate is within the limits: {reach}.")
+
+    def _launch_until_done(self) -> None:
+        fruitless = 0
+        while not self._is_done():
+            before = self._moves()
+            problem = self._launch()
+            fruitless = fruitless + 1 if self._moves() == before else 0
+            if problem is not None and fruitless >= _MAX_FRUITLESS_LAUNCHES:
+                raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
+            if fruitless:
+                # What is left is in the hands of workers of another start: wait for them.
+                time.sleep(0.5)
+
+    def _launch(self) -> BaseException | None:
+        """Launch workers and wait for them; return what ended one before its time."""
+        n_workers = min(self.settings.n_jobs, max(1, self.settings.n_trials))
+        launcher, n_workers = self._launcher(n_workers)
+        jobs = [
+            [
+                *self._worker_overrides(),
+                f"hydra.sweep.subdir={WORKERS}/{i}",
+                "hydra.output_subdir=null",
+                "hydra.job.chdir=false",
+            ]
+            for i in range(n_workers)
+        ]
+        try:
+            returns = launcher.launch(jobs, initial_job_idx=0)
+        except Exception as error:
+            log.warning("A worker died (%s); starting the workers again", _first_line(error))
+            return error
+        for job in returns:
+            if job.status is JobStatus.FAILED:
+                error = job._return_value
+                if isinstance(error, SweepError):
+                    raise error
+                log.warning("A worker ended with %s: %s", type(error).__name__, error)
+                return error if isinstance(error, BaseException) else RuntimeError(str(error))
+        return None
+
+    def _launcher(self, n_workers: int) -> tuple[Any, int]:
+        plan = Plan(
+            run=self.run_id,
+            sweeper=self.presence.name,
+            sweeper_pid=os.getpid(),
+            place=self.place,
+            settings=self.settings,
+            space=self.space,
+            seed=self.seed,
+            master=self.config,
+            example=self.example,
+            quiet=self.live,
+        )
+        worker = Worker(plan, self.task, self.context)
+        # The worker is no job of the application's: its callbacks hear of trials alone.
+        from hydra._internal.callbacks import Callbacks
+
+        context = HydraContext(
+            config_loader=self.context.config_loader,
+            callbacks=Callbacks(),
+            execution_whitelist=self.context.execution_whitelist,
+        )
+        sized = self.config.copy()
+        if "n_jobs" in sized.hydra.launcher:
+            with open_dict(sized):
+                sized.hydra.launcher.n_jobs = n_workers
+        launcher = Plugins.instance().instantiate_launcher(
+            config=sized, hydra_context=context, task_function=worker
+        )
+        # Only the launcher's size differs; jobs are composed from what the user configured.
+        launcher.setup(hydra_context=context, task_function=worker, config=self.config)
+        if type(launcher).__name__ == "BasicLauncher":
+            n_workers = 1  # it runs one job after the other
+        return launcher, n_workers
+
+    def _worker_overrides(self) -> Sequence[str]:
+        # A config group without a default needs a choice for the worker's own job to compose.
+        return self.example if self._has_mandatory_groups() else self.space.fixed_overrides()
+
+    def _has_mandatory_groups(self) -> bool:
+        try:
+            self.context.config_loader.load_sweep_config(
+                self.config, list(self.space.fixed_overrides())
+            )
+        except (HydraException, OmegaConfBaseException):
+            return True
+        return False
+
+    def _is_done(self) -> bool:
+        ended = stopped(self.study, self.run_id)
+        if ended is not None and ended.error:
+            raise SweepError(self._with_reach(ended.reason))
+        if ended is not None:
+            log.info("%s", ended.reason)
+            return True
+        ledger = Ledger(self.study)
+        ledger.refresh()
+        return ledger.trained >= self.settings.n_trials
+
+    def _with_reach(self, reason: str) -> str:
+        if "over the limits" not in reason:
+            return reason
+        reach = Feasibility(self.space, self.composer, self.constraints).reach()
+        if reach.fits:
+            chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
+            return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
+        return f"{reason}: {reach}."
+
+    def _moves(self) -> tuple[int, ...]:
+        """What changes whenever the sweep gets anywhere."""
+        ledger = Ledger(self.study)
+        ledger.refresh()
+        return (ledger.proposed, len(ledger.finished), ledger.retried)
+
+    def _release_trials(self) -> None:
+        """Leave no trial of this start RUNNING: the next start takes it up."""
+        with exclusive(self.folder / WORKERS / "claim.lock"):
+            ledger = Ledger(self.study)
+            ledger.refresh()
+            for trial in ledger.open:
+                note = note_of(trial)
+                if trial.state.name == "RUNNING" and note.run == self.run_id:
+                    put_back(self.study, trial._trial_id, note)
+
+    def _call_on_end(self) -> None:
+        for name in self.settings.on_end:
+            try:
+                get_method(name)(self.folder)
+            except Exception:
+                log.exception("hydra.sweeper.on_end: %s failed", name)
+
+    def _say_how_to_resume(self) -> None:
+        print(
+            f"Interrupted after {self.monitor.ledger.trained} of {self.settings.n_trials} trials. "
+            f"To go on: the same command with hydra.sweep.dir={shlex.quote(str(self.folder))}",
+            file=sys.stderr,
+        )
+
+    def _say_best(self) -> None:
+        ledger = self.monitor.ledger
+        fitting = [t for t in ledger.finished if t.values and not is_over_budget(t)]
+        best = ledger.best()
+        if best is not None:
+            log.info("Best value: %s", best.values[0])
+            log.info("Best parameters: %s", self.space.decode(best.params))
+            log.info("Run it again: see %s", self.folder / "best.yaml")
+        elif not fitting:
+            reason = stopped(self.study, self.run_id)
+            raise SweepError(
+                f"No trial was trained to its end in {self.folder}"
+                + (f": {reason.reason}." if reason else ".")
+            )
+
+
+def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
+    if resume is None:
+        return config
+    if not Path(resume).is_dir():
+        raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
+    config = config.copy()
+    with open_dict(config):
+        config.hydra.sweep.dir = resume
+        # Each job's configuration is composed anew, from the overrides of Hydra's own node.
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")
+    return config
+
+
+@contextmanager
+def _ownership(hidden: Path, join: bool) -> Iterator[None]:
+    """Keep a second sweep out of the folder, unless it comes to help."""
+    held: IO[bytes] | None = try_exclusive(hidden / "sweep.lock")
+    if held is None and not join:
+        raise SweepError(
+            f"A sweep is already running in {hidden.parent}. Wait for it, start in another folder, "
+            "or add workers to it with hydra.sweeper.join=true."
+        )
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.close()
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (a scheduler's, a shutdown's) end the sweep as cleanly as Ctrl-C."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _known_settings(config: DictConfig) -> dict[str, str]:
+    """Return what conditions may refer to beside searched parameters."""
+    task = config.copy()
+    with open_dict(task):
+        del task["hydra"]
+    known = {k: override_text(v) for k, v in flatten(task).items() if not isinstance(v, list)}
+    known.update({str(g): str(choice) for g, choice in config.hydra.runtime.choices.items()})
+    return known
+
+
+def _check_contained(name: str, value: Any, distribution: Any) -> None:
+    try:
+        inside = distribution._contains(distribution.to_internal_repr(value))
+    except (ValueError, TypeError):
+        inside = False
+    if not inside:
+        raise SweepError(
+            f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
+        )
+
+
+def _warn_of_pruner(settings: Settings) -> None:
+    prunes = OmegaConf.select(settings.pruner, "_target_") != "optuna.pruners.NopPruner"
+    if prunes and len(settings.directions) > 1:
+        log.warning("A study with several objectives cannot prune: every trial runs to its end")
+
+
+def _command() -> str:
+    main = sys.modules.get("__main__")
+    module = getattr(getattr(main, "__spec__", None), "name", None)
+    if module is not None:
+        return f"python -m {module.removesuffix('.__main__')}"
+    return f"python {shlex.quote(sys.argv[0])}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

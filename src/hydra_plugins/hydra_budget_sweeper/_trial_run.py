@@ -1,0 +1,151 @@
+"""One trial as a Hydra job: its folder, its log, its progress reports and how it ended."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobStatus, run_job
+from omegaconf import DictConfig
+from optuna import TrialPruned
+from optuna.trial import Trial, TrialState
+
+from .trial import reporting_to
+
+if TYPE_CHECKING:
+    from ._worker import Session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """How a trial ended."""
+
+    state: TrialState
+    seconds: float
+    values: Sequence[float] | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+class TrialTimeout(RuntimeError):
+    """The trial took longer than `hydra.sweeper.trial_timeout`."""
+
+
+def run_trial(session: Session, trial: Trial, config: DictConfig) -> Outcome:
+    """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker."""
+    start = time.monotonic()
+    pruned: list[str] = []
+
+    def guarded(cfg: DictConfig) -> Any:
+        try:
+            with reporting_to(_reporter(session, trial)), _time_limit(session):
+                return session.worker.task(cfg)
+        except TrialPruned as reason:
+            # Handled here, Hydra does not log it as a failure.
+            log.info("PRUNED %s", reason)
+            pruned.append(str(reason))
+            return None
+        except SystemExit as exit_:
+            raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
+
+    job = run_job(
+        task_function=guarded,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+        hydra_context=session.worker.context,
+    )
+    seconds = time.monotonic() - start
+    if pruned:
+        folder = Path(config.hydra.runtime.output_dir)
+        (folder / "PRUNED").write_text(f"{pruned[0]}\n", encoding="utf-8")
+        return Outcome(TrialState.PRUNED, seconds)
+    if job.status is JobStatus.FAILED:
+        return _failure(job._return_value, seconds)
+    return _success(job._return_value, len(session.settings.directions), seconds)
+
+
+def _success(returned: Any, n_objectives: int, seconds: float) -> Outcome:
+    try:
+        values = [float(v) for v in ([returned] if n_objectives == 1 else returned)]
+    except (TypeError, ValueError):
+        wanted = "a number" if n_objectives == 1 else f"{n_objectives} numbers"
+        error = f"the task must return {wanted}, but returned {returned!r}"
+        return Outcome(TrialState.FAIL, seconds, error=error)
+    if len(values) != n_objectives:
+        error = f"the task must return {n_objectives} numbers, but returned {len(values)}"
+        return Outcome(TrialState.FAIL, seconds, error=error)
+    if not all(map(math.isfinite, values)):
+        shown = values[0] if n_objectives == 1 else values
+        return Outcome(TrialState.FAIL, seconds, error=f"the task returned {shown}")
+    return Outcome(TrialState.COMPLETE, seconds, values)
+
+
+def _failure(error: BaseException, seconds: float) -> Outcome:
+    lines = traceback.format_exception(error)
+    last = lines[-1].strip().splitlines()
+    return Outcome(
+        TrialState.FAIL,
+        seconds,
+        error=last[0] if last else type(error).__name__,
+        traceback="".join(lines)[-20_000:],
+    )
+
+
+class _Reporter:
+    def __init__(self, session: Session, trial: Trial) -> None:
+        self._trial = trial
+        self._limit = session.settings.trial_timeout
+        self._start = time.monotonic()
+        self._single = len(session.settings.directions) == 1
+
+    def __call__(self, value: float, step: int) -> None:
+        if self._limit is not None and time.monotonic() - self._start > self._limit:
+            raise TrialTimeout(f"not finished after trial_timeout={self._limit:g} s")
+        if not self._single:
+            return
+        known = self._trial._cached_frozen_trial.intermediate_values
+        if step not in known:
+            self._trial.report(value, step)
+        # A resumed trial that repeats early steps is judged where it had got to, not again.
+        if step >= max(known, default=step) and self._trial.should_prune():
+            raise TrialPruned(f"at step {step}")
+
+
+def _reporter(session: Session, trial: Trial) -> _Reporter:
+    return _Reporter(session, trial)
+
+
+@contextmanager
+def _time_limit(session: Session) -> Iterator[None]:
+    """Raise `TrialTimeout` in the task when its time is up.
+
+    By a signal, which only a main thread gets; elsewhere the next `report` raises it.
+    """
+    limit = session.settings.trial_timeout
+    if limit is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise TrialTimeout(f"not finished after trial_timeout={limit:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

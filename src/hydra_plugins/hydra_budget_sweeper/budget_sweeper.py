@@ -1,0 +1,40 @@
+"""The class Hydra discovers; the work is in modules that load only when a sweep runs."""
+
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from . import config as config
+
+
+class BudgetSweeper(Sweeper):
+    """Search a space for the best configuration within limits, by workers that share a study.
+
+    Takes the fields of `config.BudgetSweeperConf` by name. A sweep that cannot go on ends with
+    one sentence on stderr and exit code 1: Hydra would print a traceback for an exception.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+        self._setup: dict[str, Any] = {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._setup = {
+            "hydra_context": hydra_context,
+            "task_function": task_function,
+            "config": config,
+        }
+
+    def sweep(self, arguments: list[str]) -> None:
+        from ._errors import SweepError
+        from ._settings import settings_from
+        from ._sweep import run_sweep
+
+        try:
+            run_sweep(settings_from(self._settings), arguments, **self._setup)
+        except SweepError as error:
+            raise SystemExit(str(error)) from None
