@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from hydra.utils import get_method
 from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ._compose import Composer
-from ._errors import SweepError
+from ._dotted import function_named
 from ._space import Axis, Params, Space
 
 Violations = dict[str, float]
@@ -25,14 +24,9 @@ class Constraints:
     """
 
     def __init__(self, name: str | None) -> None:
-        self._function: Callable[[DictConfig], Mapping[str, float]] | None = None
-        if name is not None:
-            try:
-                self._function = get_method(name)
-            except (ImportError, ValueError, AttributeError) as error:
-                raise SweepError(
-                    f"hydra.sweeper.constraints={name} cannot be imported: {_first_line(error)}"
-                ) from None
+        self._function: Callable[[DictConfig], Mapping[str, float]] | None = (
+            None if name is None else function_named(name, "constraints")
+        )
 
     def __bool__(self) -> bool:
         return self._function is not None
@@ -131,7 +125,3 @@ def _draw(axis: Axis, rng: random.Random) -> Any:
         drawn = float(d.low * (d.high / d.low) ** rng.random())
         return round(drawn) if isinstance(d, IntDistribution) else drawn
     return rng.uniform(d.low, d.high)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -18,12 +18,12 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_method
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ._compose import Composer, flatten
 from ._constraints import Constraints, Feasibility
+from ._dotted import function_named
 from ._errors import SweepError
 from ._ledger import Ledger, is_over_budget, note_of, point
 from ._presence import Presence, exclusive, try_exclusive
@@ -88,6 +88,9 @@ class Sweep:
         self.run_id = uuid.uuid4().hex
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         self.constraints = Constraints(settings.constraints)
+        custom = settings.custom_search_space
+        self.extend = function_named(custom, "custom_search_space") if custom else None
+        self.on_end = [function_named(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
         self.study = open_study(self.place, settings.directions, self._identity())
@@ -235,6 +238,8 @@ class Sweep:
             place=self.place,
             settings=self.settings,
             space=self.space,
+            constraints=self.constraints,
+            extend=self.extend,
             seed=self.seed,
             master=self.config,
             example=self.example,
@@ -251,7 +256,7 @@ class Sweep:
         )
         sized = self.config.copy()
         if "n_jobs" in sized.hydra.launcher:
-            with open_dict(sized):
+            with read_write(sized.hydra), open_dict(sized.hydra):
                 sized.hydra.launcher.n_jobs = n_workers
         launcher = Plugins.instance().instantiate_launcher(
             config=sized, hydra_context=context, task_function=worker
@@ -312,9 +317,9 @@ class Sweep:
                     put_back(self.study, trial._trial_id, note)
 
     def _call_on_end(self) -> None:
-        for name in self.settings.on_end:
+        for name, function in zip(self.settings.on_end, self.on_end, strict=True):
             try:
-                get_method(name)(self.folder)
+                function(self.folder)
             except Exception:
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
@@ -347,7 +352,7 @@ def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
     if not Path(resume).is_dir():
         raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
     config = config.copy()
-    with open_dict(config):
+    with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = resume
         # Each job's configuration is composed anew, from the overrides of Hydra's own node.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,6 @@ import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_method
 from omegaconf import DictConfig
 from optuna.trial import Trial, TrialState
 
@@ -52,6 +51,8 @@ class Plan:
     place: StudyPlace
     settings: Settings
     space: Space
+    constraints: Constraints
+    extend: Callable[[DictConfig, Trial], None] | None
     seed: int
     master: DictConfig
     example: tuple[str, ...]
@@ -100,9 +101,8 @@ class Session:
         self.ledger = Ledger(self.study)
         self.watch = Watch(plan.hidden, self.settings.lease)
         self.composer = Composer(worker.context.config_loader, plan.master, plan.example)
-        self.constraints = Constraints(self.settings.constraints)
-        custom = self.settings.custom_search_space
-        self.extend = get_method(custom) if custom else None
+        self.constraints = plan.constraints
+        self.extend = plan.extend
         self._hydra = HydraConfig.instance().cfg
 
     def work(self) -> int:
