@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from rich.progress import wrap_file
@@ -98,7 +99,7 @@ def _fetch_missing(name: str, archives: list[Archive], folder: Path, mirror: str
                 break  # the others would fail alike, each after as long a wait
     if problems:
         missing = [a for a in missing if _missing(a, folder)]
-        raise _missing_error(name, missing, folder, " ".join(problems))
+        raise _missing_error(name, missing, folder, " ".join(dict.fromkeys(problems)))
 
 
 def check_mirror(mirror: str) -> str:
@@ -126,8 +127,8 @@ def _unextracted(archive: Archive, folder: Path) -> list[str]:
 def _missing_error(name: str, missing: list[Archive], folder: Path, problem: str) -> DataError:
     names = ", ".join(archive.name for archive in missing)
     return DataError(
-        f"{name}: missing {names}. {problem} Or put them in {folder}, or name another source: "
-        "data.mirror=file:///folder or a URL."
+        f"{name}: missing {names}. {problem} Put what is missing in {folder}, or name another "
+        "source: data.mirror=file:///folder or a URL."
     )
 
 
@@ -154,8 +155,20 @@ def _fetch(archive: Archive, folder: Path, urls: tuple[str, ...]) -> str:
             write_atomic(folder / archive.name, lambda file, url=url: _download(url, file, archive))  # type: ignore[misc]
             return ""
         except (OSError, HTTPException, DataError) as error:
-            problems.append(f"{url}: {getattr(error, 'reason', '') or error}".rstrip(".") + ".")
+            problems.append(f"{_trouble(url, error)}.")
     return " ".join(problems)
+
+
+def _trouble(url: str, error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        error.close()
+        return f"{url}: {error}"
+    # A URLError wraps the error that tells more.
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, FileNotFoundError):
+        return f"There is no such file in {url.rpartition('/')[0]}"
+    text = cause.strerror if isinstance(cause, OSError) else None
+    return f"{url}: {text or cause}".rstrip(".")
 
 
 def _download(url: str, file: IO[bytes], archive: Archive) -> None:

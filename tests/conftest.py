@@ -1,0 +1,35 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from budgetsweep import sources
+from budgetsweep.config import DataConfig
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def mnist_files() -> Path:
+    """The folder with MNIST's four original files; never written to."""
+    folder = _REPOSITORY.parent / "shared" / "data" / "MNIST" / "raw"
+    if not (folder / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip(f"needs MNIST's original files in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_root(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `data.root` that holds MNIST, extracted."""
+    root = tmp_path_factory.mktemp("data")
+    sources.prepare("mnist", root, mnist_files.as_uri(), download=True)
+    return root
+
+
+@pytest.fixture
+def mnist_config(mnist_root: Path) -> DataConfig:
+    """Real MNIST with the default split, from files that are there."""
+    return DataConfig(root=str(mnist_root), download=False)
