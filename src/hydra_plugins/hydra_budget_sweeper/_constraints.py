@@ -91,8 +91,9 @@ class Feasibility:
         while improved:
             improved = False
             for axis in self._space.axes:
-                tried = [(self._excess_with(drawn, axis, v), i) for i, v in
-                         enumerate(axis.probes())]
+                tried = [
+                    (self._excess_with(drawn, axis, v), i) for i, v in enumerate(axis.probes())
+                ]
                 costs[axis.name] = max(tried)[0] - min(tried)[0]
                 if min(tried)[0] < best:
                     best, index = min(tried)

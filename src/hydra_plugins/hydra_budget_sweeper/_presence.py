@@ -92,6 +92,10 @@ class Watch:
             return True
         return now - since < self._lease
 
+    def was_killed(self, name: str) -> bool:
+        """Return whether a process that is gone went without leaving properly."""
+        return (self._folder / f"{name}.alive").exists()
+
 
 def _is_locked(path: Path) -> bool:
     try:

@@ -91,7 +91,9 @@ def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
         return
     if note.started:
         log.warning("Trial %d was interrupted; it goes on in its own folder", trial.number)
-    put_back(session.study, trial._trial_id, replace(note, retries=retries, last_step=trial.last_step))
+    put_back(
+        session.study, trial._trial_id, replace(note, retries=retries, last_step=trial.last_step)
+    )
 
 
 def put_back(study: Study, trial_id: int, note: Note) -> None:

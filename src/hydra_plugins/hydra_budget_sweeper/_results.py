@@ -104,7 +104,9 @@ def rank(
     valued = [
         t
         for t in trials
-        if t.state is TrialState.COMPLETE and t.values and not is_over_budget(t)
+        if t.state is TrialState.COMPLETE
+        and t.values
+        and not is_over_budget(t)
         and kind_of(t) != "duplicates"
     ]
     losses = {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in valued}
@@ -112,8 +114,10 @@ def rank(
         valued.sort(key=lambda t: (losses[t.number], t.number))
         ranked: list[tuple[int | None, FrozenTrial]] = list(enumerate(valued, start=1))
     else:
-        places = {t.number: 1 + sum(_dominates(losses[o.number], losses[t.number]) for o in valued)
-                  for t in valued}
+        places = {
+            t.number: 1 + sum(_dominates(losses[o.number], losses[t.number]) for o in valued)
+            for t in valued
+        }
         ranked = [(places[t.number], t) for t in valued]
         ranked.sort(key=lambda pair: (pair[0] or 0, losses[pair[1].number]))
     taken = {t.number for t in valued}

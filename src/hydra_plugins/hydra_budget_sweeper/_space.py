@@ -178,8 +178,12 @@ def parse_space(
     for override, when in _flatten(params, ()):
         add(override, when)
     for override in _parse_all(list(arguments)):
-        add(override, axes[n].when if (n := override.get_key_element()) in axes and
-            override.is_sweep_override() else ())
+        add(
+            override,
+            axes[n].when
+            if (n := override.get_key_element()) in axes and override.is_sweep_override()
+            else (),
+        )
     # A value on the command line takes the parameter out of the search, as with the stock sweeper.
     searched = [axis for name, axis in axes.items() if name not in fixed]
     return _resolve_conditions(searched, fixed, tuple(deletions), settings)
@@ -239,7 +243,9 @@ def _yaml_text(value: Any) -> str:
 
 
 def _resolve_conditions(
-    searched: list[Axis], fixed: dict[str, str], deletions: tuple[str, ...],
+    searched: list[Axis],
+    fixed: dict[str, str],
+    deletions: tuple[str, ...],
     settings: Mapping[str, str],
 ) -> Space:
     """Settle the conditions on what is fixed; order the rest after what they depend on."""

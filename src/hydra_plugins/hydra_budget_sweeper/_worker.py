@@ -285,26 +285,29 @@ def _hydra_config(config: DictConfig) -> Iterator[None]:
 def _signs_of_life(plan: Plan, presence: Presence) -> Iterator[None]:
     """Beat until the block ends; end this process if its sweeper is gone."""
     over = threading.Event()
-    thread = threading.Thread(target=_beat, args=(plan, presence, over), daemon=True)
-    thread.start()
+    threading.Thread(target=_beat, args=(plan, presence, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
-        thread.join()
 
 
 def _beat(plan: Plan, presence: Presence, over: threading.Event) -> None:
+    """Go on after the work is done, too: a pool's idle process would outlive a killed sweeper."""
     # Elsewhere than on the sweeper's machine a worker outlives it, and finishes its trial.
     sweeper = Watch(plan.hidden, float("inf"))
     last = time.monotonic()
-    while not over.wait(_WATCH_SECONDS):
-        if os.getpid() != plan.sweeper_pid and not sweeper.is_alive(plan.sweeper):
-            # Killed, it could not call its workers back; a new start takes the trial up again.
-            os._exit(1)
-        if time.monotonic() - last > plan.settings.lease / 4:
+    while sweeper.is_alive(plan.sweeper):
+        if over.is_set():
+            time.sleep(_WATCH_SECONDS)
+        elif not over.wait(_WATCH_SECONDS) and time.monotonic() - last > plan.settings.lease / 4:
             presence.beat()
             last = time.monotonic()
+    if os.getpid() == plan.sweeper_pid:
+        return
+    if not over.is_set() or sweeper.was_killed(plan.sweeper):
+        # Killed, it could not call its workers back; a new start takes the trial up again.
+        os._exit(1)
 
 
 @contextmanager

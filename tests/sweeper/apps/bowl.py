@@ -1,0 +1,83 @@
+"""A tiny application whose best value is known: (x - 1)^2 + y^2 times the shape's scale.
+
+It needs no torch. With `steps` it reports after each and keeps a checkpoint in its folder;
+`trouble` names what goes wrong; `trace` is a file that gets a line whenever a task starts or ends.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra_plugins.hydra_budget_sweeper.trial import report
+from omegaconf import DictConfig
+
+
+def limits(cfg: DictConfig) -> dict[str, float]:
+    """At most 10 of `width`."""
+    return {"width": (cfg.width - 10) / 10}
+
+
+def never(cfg: DictConfig) -> dict[str, float]:
+    return {"width": float(cfg.width), "depth": 0.5}
+
+
+def more(cfg: DictConfig, trial) -> None:  # noqa: ANN001
+    """Stands for a custom search space: y depends on x."""
+    trial.suggest_float("y", 0.0, trial.params["x"] + 1.0)
+
+
+def celebrate(folder: Path) -> None:
+    (folder / "ended").write_text("yes")
+
+
+def break_down(folder: Path) -> None:
+    raise RuntimeError("no report today")
+
+
+def trace(cfg: DictConfig, what: str) -> None:
+    if cfg.trace is not None:
+        with open(cfg.trace, "a") as file:
+            file.write(f"{what} {HydraConfig.get().job.num} {cfg.x!r}\n")
+
+
+def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
+    first = not (folder / "tried").exists()
+    (folder / "tried").touch()
+    if cfg.trouble == "raise" or (cfg.trouble == "raise_if_high" and cfg.x > 0):
+        raise ValueError("the loss exploded")
+    if cfg.trouble == "kill" or (cfg.trouble == "kill_once" and first and cfg.width == 7):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.trouble == "hang":
+        time.sleep(60)
+    if cfg.trouble == "exit":
+        raise SystemExit("goodbye")
+
+
+@hydra.main(config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float | list[float] | None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    trace(cfg, "start")
+    get_into_trouble(cfg, folder)
+    value = cfg.shape.scale * ((cfg.x - 1) ** 2 + cfg.y**2)
+    checkpoint = folder / "checkpoint"
+    first = int(checkpoint.read_text()) if cfg.resume and checkpoint.exists() else 0
+    for step in range(first, cfg.steps):
+        time.sleep(cfg.seconds / cfg.steps)
+        checkpoint.write_text(str(step + 1))
+        trace(cfg, f"step{step}")
+        report(value + 1 / (step + 1), step)
+    if not cfg.steps:
+        time.sleep(cfg.seconds)
+    trace(cfg, "end")
+    if cfg.trouble == "nan":
+        return float("nan")
+    if cfg.trouble == "text":
+        return "good"  # type: ignore[return-value]
+    return [value, abs(cfg.y)] if cfg.trouble == "two" else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Run the tiny application as a person would, in a process of its own, and read what it left."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra_plugins.hydra_budget_sweeper._journal import SweepJournal
+from omegaconf import OmegaConf
+
+APPS = Path(__file__).parent / "apps"
+SOURCE = Path(__file__).parents[2] / "src"
+JOBLIB = "hydra/launcher=joblib"
+SEEDED = "hydra.sweeper.sampler.seed=7"
+
+
+def command(folder: Path, *overrides: str, sweeper: str = "budget") -> list[str]:
+    return [
+        sys.executable,
+        str(APPS / "bowl.py"),
+        "--multirun",
+        f"hydra/sweeper={sweeper}",
+        f"hydra.sweep.dir={folder}",
+        *overrides,
+    ]
+
+
+def environment() -> dict[str, str]:
+    paths = [str(SOURCE), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LC_ALL": "C"}
+
+
+def sweep(
+    folder: Path, *overrides: str, sweeper: str = "budget", expect: int = 0, **kwargs: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a sweep to its end and hold it to its exit code."""
+    ended = subprocess.run(
+        command(folder, *overrides, sweeper=sweeper),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **kwargs,
+    )
+    assert ended.returncode == expect, ended.stdout + ended.stderr
+    return ended
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start a sweep in a process group of its own."""
+    return subprocess.Popen(
+        command(folder, *overrides),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """kill -9 for the sweep's whole process group."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
+    rows = [line.split(None, 2) for line in found.stdout.splitlines()]
+    return [int(r[0]) for r in rows if int(r[1]) == pid and "loky" in r[2] and "popen" in r[2]]
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def study(folder: Path) -> optuna.Study:
+    storage = optuna.storages.JournalStorage(SweepJournal(folder / "study.journal"))
+    return optuna.load_study(storage=storage, study_name=None)
+
+
+def states(folder: Path) -> Counter[str]:
+    return Counter(trial.state.name for trial in study(folder).trials)
+
+
+def leaderboard(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "leaderboard.json").read_text())
+
+
+def leaderboard_csv(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "leaderboard.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "sweep.json").read_text())
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(folder / "optimization_results.yaml"))
+
+
+def traced(path: Path) -> list[tuple[str, int, float]]:
+    """What the tasks wrote: what happened, in which trial, with which x."""
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return [(what, int(number), float(x)) for what, number, x in lines]
+
+
+def trial_folders(folder: Path) -> set[str]:
+    return {child.name for child in folder.iterdir() if child.name.isdigit()}
