@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra_plugins.hydra_budget_sweeper._journal import SweepJournal
 from omegaconf import OmegaConf
+
+from hydra_plugins.hydra_budget_sweeper._journal import SweepJournal
 
 APPS = Path(__file__).parent / "apps"
 SOURCE = Path(__file__).parents[2] / "src"

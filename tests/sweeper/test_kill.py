@@ -15,7 +15,6 @@ from sweeping import (
     leaderboard,
     start,
     states,
-    study,
     summary,
     sweep,
     traced,

@@ -62,7 +62,9 @@ class Settings:
 
 def settings_from(config: dict[str, Any]) -> Settings:
     """Read what Hydra hands to the sweeper's constructor."""
-    plain = {key: OmegaConf.to_object(v) if _is_data(v) else v for key, v in config.items()}
+    plain: dict[str, Any] = {
+        key: OmegaConf.to_object(v) if _is_data(v) else v for key, v in config.items()
+    }
     direction = plain.pop("direction")
     many = direction if isinstance(direction, list | tuple) else [direction]
     plain["directions"] = tuple(getattr(d, "name", str(d)) for d in many)

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.core.override_parser.types import (
     ChoiceSweep,
     Override,
-    QuotedString,
     Quote,
+    QuotedString,
     Transformer,
 )
 from hydra.errors import HydraException

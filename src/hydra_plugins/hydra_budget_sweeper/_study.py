@@ -137,7 +137,7 @@ class Stop:
 def stop(study: optuna.Study, run: str, reason: str, error: bool = True) -> None:
     """Ask all workers of `run` to take no more trials; the first reason stands."""
     if stopped(study, run) is None:
-        value = {"run": run, "reason": reason, "error": error}
+        value: dict[str, Any] = {"run": run, "reason": reason, "error": error}
         study._storage.set_study_system_attr(study._study_id, STOP, value)
 
 

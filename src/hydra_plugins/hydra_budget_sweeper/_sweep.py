@@ -31,7 +31,7 @@ from ._progress import Monitor
 from ._queue import put_back
 from ._results import Results
 from ._settings import Settings
-from ._space import Params, Space, override_text, parse_point, parse_space
+from ._space import Params, override_text, parse_point, parse_space
 from ._study import WORKERS, open_study, place_of, seed_of, stopped
 from ._worker import Plan, Worker
 
@@ -221,14 +221,12 @@ class Sweep:
         except Exception as error:
             log.warning("A worker died (%s); starting the workers again", _first_line(error))
             return error
-        for job in returns:
-            if job.status is JobStatus.FAILED:
-                error = job._return_value
-                if isinstance(error, SweepError):
-                    raise error
-                log.warning("A worker ended with %s: %s", type(error).__name__, error)
-                return error if isinstance(error, BaseException) else RuntimeError(str(error))
-        return None
+        failed = [j._return_value for j in returns if j.status is JobStatus.FAILED]
+        for problem in failed:
+            if isinstance(problem, SweepError):
+                raise problem
+            log.warning("A worker ended with %s: %s", type(problem).__name__, problem)
+        return failed[0] if failed else None
 
     def _launcher(self, n_workers: int) -> tuple[Any, int]:
         plan = Plan(

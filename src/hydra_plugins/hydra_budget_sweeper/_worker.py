@@ -103,7 +103,7 @@ class Session:
         self.composer = Composer(worker.context.config_loader, plan.master, plan.example)
         self.constraints = plan.constraints
         self.extend = plan.extend
-        self._hydra = HydraConfig.instance().cfg
+        self._hydra: Any = HydraConfig.instance().cfg
 
     def work(self) -> int:
         trained = 0

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra_plugins.hydra_budget_sweeper.trial import report
 from omegaconf import DictConfig
+
+from hydra_plugins.hydra_budget_sweeper.trial import report
 
 
 def limits(cfg: DictConfig) -> dict[str, float]:
