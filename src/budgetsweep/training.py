@@ -1,0 +1,184 @@
+"""The loop: an epoch, an evaluation, and what is kept between epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from budgetsweep.augment import augment
+from budgetsweep.config import Config, DataConfig
+from budgetsweep.data import Images
+from budgetsweep.errors import DivergedError
+from budgetsweep.optim import build_optimizer, build_scheduler
+from budgetsweep.tuning import Format
+
+CHECK_EVERY = 64  # steps between two looks at the loss; each look waits for the device
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A pass over one split without augmentation or dropout."""
+
+    loss: float  # mean negative log-likelihood, without label smoothing
+    accuracy: float  # fraction
+    predictions: Tensor  # (N,) int64
+
+
+class Trainer:
+    """A network with all that training changes: optimizer, schedule, average, epoch.
+
+    Each epoch seeds torch's generator from the run's seed and its own number, so a run that is
+    taken up after an epoch draws the same batches, augmentation and dropout.
+    """
+
+    def __init__(
+        self, network: nn.Module, config: Config, train: Images, device: torch.device, fmt: Format
+    ) -> None:
+        self.config, self.device, self.fmt = config, device, fmt
+        self.network = network.to(device, memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
+        self.train_images = train.images.to(device)
+        self.train_labels = train.labels.to(device)
+        self.batch_size = min(config.trainer.batch_size, len(train))
+        # The last, smaller batch is left out; the next epoch's shuffle brings its images back.
+        self.steps_per_epoch = len(train) // self.batch_size
+        self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
+        self.scheduler = build_scheduler(
+            config.scheduler,
+            self.optimizer,
+            epochs=config.trainer.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        self.average: AveragedModel | None = None
+        if config.trainer.ema:
+            update = get_ema_multi_avg_fn(config.trainer.ema)
+            self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
+        self.epoch = 0
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to evaluate and keep: the average of the weights, where there is one."""
+        return self.average.module if self.average else self.network
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch of normalized, augmented images (B, C, S, S) and labels (B,)."""
+        order = torch.randperm(len(self.train_labels), device=self.device)
+        layout = self.fmt.torch_memory_format
+        for index in order.split(self.batch_size)[: self.steps_per_epoch]:
+            images = augment(to_unit(self.train_images[index]), self.config.augment)
+            images = normalize(images, self.config.data)
+            yield images.contiguous(memory_format=layout), self.train_labels[index]
+
+    def train_epoch(self, on_step: Callable[[], object] = lambda: None) -> float:
+        """Train one epoch; the mean training loss.
+
+        Raises:
+            DivergedError: the loss became NaN or infinite.
+        """
+        seed_everything(self.config.seed, self.epoch)
+        self.network.train()
+        losses = torch.zeros(self.steps_per_epoch, device=self.device)
+        smoothing = self.config.trainer.label_smoothing
+        for step, (images, labels) in enumerate(self.batches()):
+            with self.fmt.autocast(self.device):
+                logits = self.network.logits(images)  # type: ignore[operator]
+            # cross_entropy is log-softmax and its loss in one kernel.
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+            losses[step] = loss.detach()
+            if step % CHECK_EVERY == 0 or step == self.steps_per_epoch - 1:
+                self._refuse_divergence(losses[: step + 1])
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.scheduler.step()
+            if self.average:
+                self.average.update_parameters(self.network)
+            on_step()
+        self.epoch += 1
+        return float(losses.mean())
+
+    def _refuse_divergence(self, losses: Tensor) -> None:
+        broken = (~losses.isfinite()).nonzero()
+        if len(broken):
+            step = int(broken[0])
+            rate = self.scheduler.get_last_lr()[0]
+            raise DivergedError(
+                f"the loss became {float(losses[step])} in epoch {self.epoch + 1}, step {step + 1} "
+                f"of {self.steps_per_epoch}, at a learning rate of {rate:.3g}; try a lower "
+                f"optimizer.lr (now {self.config.optimizer.lr:g}) or a longer scheduler.warmup."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers, enough to go on after this epoch."""
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict()["last_epoch"],
+            "average": self.average.state_dict() if self.average else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state of a run with the same configuration."""
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch = state["scheduler"]
+        self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+
+def evaluate(network: nn.Module, split: Images, config: Config, fmt: Format) -> Evaluation:
+    """Loss and accuracy in float32, as the exported network would give them."""
+    network.eval()
+    device = next(network.parameters()).device
+    losses, predictions = [], []
+    with torch.inference_mode():
+        for images, labels in zip(
+            split.images.split(config.trainer.eval_batch_size),
+            split.labels.split(config.trainer.eval_batch_size),
+            strict=True,
+        ):
+            x = normalize(to_unit(images.to(device)), config.data)
+            scores = network(x.contiguous(memory_format=fmt.torch_memory_format))
+            losses.append(F.nll_loss(scores, labels.to(device), reduction="sum"))
+            predictions.append(scores.argmax(1))
+    predicted = torch.cat(predictions).cpu()
+    return Evaluation(
+        loss=float(torch.stack(losses).sum()) / len(split),
+        accuracy=float((predicted == split.labels).double().mean()),
+        predictions=predicted,
+    )
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 pixels → float32 in 0–1."""
+    return images.float().div_(255)
+
+
+def normalize(images: Tensor, data: DataConfig) -> Tensor:
+    """Subtract the mean and divide by the standard deviation, a channel each."""
+    mean = torch.tensor(data.mean, device=images.device).view(-1, 1, 1)
+    std = torch.tensor(data.std, device=images.device).view(-1, 1, 1)
+    return (images - mean).div_(std)
+
+
+def seed_everything(seed: int, epoch: int) -> None:
+    """Seed torch for one epoch of one run; epoch -1 is the initialization."""
+    # Knuth's multiplicative hash keeps the streams of neighbouring seeds and epochs apart.
+    torch.manual_seed((seed * 2_654_435_761 + epoch + 1) % 2**63)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`: CUDA, then Apple's MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
