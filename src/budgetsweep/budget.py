@@ -112,7 +112,7 @@ class _Recorder:
         elif isinstance(module, nn.AdaptiveAvgPool2d):
             window = int(args[0].shape[-1]), 1
         else:
-            window = int(module.kernel_size), int(module.stride)  # type: ignore[arg-type]
+            window = int(module.kernel_size), int(module.stride)
         if not on_skip:  # the longest path sees the most
             self.windows.append(window)
 
@@ -225,7 +225,7 @@ def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConf
 
     if not fits(1):
         narrowest = cost_of(_narrowest(model), data)
-        name, over = max(excess(narrowest, budget).items(), key=lambda item: item[1])
+        name, _ = max(excess(narrowest, budget).items(), key=lambda item: item[1])
         raise BudgetError(
             f"nothing fits: with one channel a row the network still has "
             f"{getattr(narrowest, name):,} {name.replace('_', ' ')}, and "

@@ -30,7 +30,9 @@ def identity(config: Config) -> dict[str, Any]:
 def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, dict):
         return {prefix.rstrip("."): node}
-    return {k: v for name, item in node.items() for k, v in _flatten(item, f"{prefix}{name}.").items()}
+    return {
+        k: v for name, item in node.items() for k, v in _flatten(item, f"{prefix}{name}.").items()
+    }
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

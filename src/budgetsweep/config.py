@@ -166,7 +166,9 @@ class TrainerConfig:
     epochs: int = setting(20, "passes over the training images", ge=1, le=100_000)
     batch_size: int = setting(128, "images a step", ge=1, le=65_536)
     eval_batch_size: int = setting(500, "images a forward pass when evaluating", ge=1)
-    label_smoothing: float = setting(0.05, "share of the target spread over all classes", ge=0, lt=1)
+    label_smoothing: float = setting(
+        0.05, "share of the target spread over all classes", ge=0, lt=1
+    )
     ema: float = setting(
         0.0, "decay of the moving average of the weights, a step; 0: off", ge=0, lt=1
     )
@@ -285,7 +287,7 @@ def settings(schema: Any = Config, prefix: str = "") -> Iterator[Setting]:
         elif typing.get_origin(kind) is dict:
             yield from settings(LayerConfig, f"{key}.<name>.")
         else:
-            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[operator]
             bounds = describe_bounds(f.metadata["bounds"])
             yield Setting(key, _type_name(kind), default, bounds, f.metadata["help"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from budgetsweep.errors import DataError, SettingError
@@ -124,7 +124,7 @@ def _read_all(files: list[Path], channels: int, size: int, path: Path) -> Tensor
 
 
 def _reason(error: BaseException | None) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):  # its own text repeats the path
+    if isinstance(error, UnidentifiedImageError):  # its own text repeats the path
         return "unknown format"
     return str(error).rstrip(".") or type(error).__name__
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.datasets import CIFAR10, EMNIST, KMNIST, MNIST, QMNIST, USPS, FashionMNIST  # type: ignore[import-untyped]
+from torchvision.datasets import CIFAR10, EMNIST, KMNIST, MNIST, QMNIST, USPS, FashionMNIST
 
 from budgetsweep.archives import Archive, Member, complete
 from budgetsweep.errors import DataError

@@ -52,7 +52,7 @@ def _summary_writer(folder: Path) -> Any:
             "trainer.tensorboard=true needs the tensorboard extra: "
             "pip install 'budgetsweep[tensorboard]'"
         ) from None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))
 
 
 @contextlib.contextmanager

@@ -86,14 +86,14 @@ class Trainer:
         smoothing = self.config.trainer.label_smoothing
         for step, (images, labels) in enumerate(self.batches()):
             with self.fmt.autocast(self.device):
-                logits = self.network.logits(images)  # type: ignore[operator]
+                logits = self.network.logits(images)
             # cross_entropy is log-softmax and its loss in one kernel.
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
             losses[step] = loss.detach()
             if step % CHECK_EVERY == 0 or step == self.steps_per_epoch - 1:
                 self._refuse_divergence(losses[: step + 1])
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
             self.scheduler.step()
             if self.average:

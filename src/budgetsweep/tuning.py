@@ -112,13 +112,13 @@ def measure(
 def _step_seconds(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, fmt: Format
 ) -> float:
-    network.train().to(memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
+    network.train().to(memory_format=fmt.torch_memory_format)
     images = images.contiguous(memory_format=fmt.torch_memory_format)
     _synchronize(images.device)
     start = time.perf_counter()
     with fmt.autocast(images.device):
         loss = F.nll_loss(network(images), labels)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     network.zero_grad(set_to_none=True)
     _synchronize(images.device)
     return time.perf_counter() - start

@@ -1,0 +1,73 @@
+# budgetsweep: every target sets up .venv from the pinned lock first, if that has not been done.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+READY := $(VENV)/.ready
+SEEDS ?= 5
+EPOCHS ?= 20
+ARGS ?=
+# where a sweep lies, for report and dashboard: the newest one by default
+DIR ?= $(shell ls -td multirun/*/ multirun/*/*/ 2>/dev/null | xargs -I{} sh -c 'test -f {}leaderboard.json && echo {}' | head -n 1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train sweep reproduce report dashboard bench test test-all lint format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@echo "  ARGS='key=value ...' passes overrides to demo, train, sweep and reproduce."
+
+setup: $(READY) ## make .venv and install the pinned dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet "$$(sed -nE 's/^(uv==[0-9.]+).*/\1/p' requirements.lock)"
+	$(VENV)/bin/uv pip install --python $(VENV) --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --python $(VENV) --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: $(READY) ## a budgeted sweep on bundled digits, a few minutes, no download
+	$(RUN) budgetsweep.train --multirun experiment=demo $(ARGS)
+
+train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
+	$(RUN) budgetsweep.train $(ARGS)
+
+sweep: $(READY) ## a sweep over channel widths on MNIST: make sweep ARGS='search=joint'
+	$(RUN) budgetsweep.train --multirun $(if $(findstring search=,$(ARGS)),,search=widths) $(ARGS)
+
+reproduce: $(READY) ## the published network over seeds: SEEDS=5 EPOCHS=20
+	$(RUN) budgetsweep.train --multirun hydra/sweeper=basic experiment=reproduce "seed=range(0,$(SEEDS))" \
+	  trainer.epochs=$(EPOCHS) resume=true hydra.sweep.dir=multirun/reproduce-$(EPOCHS)-epochs $(ARGS)
+	$(RUN) budgetsweep.replicate multirun/reproduce-$(EPOCHS)-epochs --published 0.9945
+
+report: $(READY) ## an HTML report of the newest sweep, or of DIR=...
+	$(RUN) budgetsweep.report $(DIR)
+
+dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.0.0.1:8080
+	$(VENV)/bin/optuna-dashboard $(DIR)/study.journal --host 127.0.0.1 --port 8080
+
+bench: $(READY) ## all benchmarks, side by side in one go (about 25 minutes, on a quiet machine)
+	$(RUN) benchmarks $(ARGS)
+
+test: $(READY) ## the tests, a few minutes
+	$(RUN) pytest
+
+test-all: $(READY) ## the tests, slow ones too
+	$(RUN) pytest -m "slow or not slow"
+
+lint: $(READY) ## ruff and mypy
+	$(RUN) ruff check src tests benchmarks
+	$(RUN) ruff format --check src tests benchmarks
+	$(RUN) mypy
+
+format: $(READY) ## let ruff format and mend
+	$(RUN) ruff check --fix src tests benchmarks
+	$(RUN) ruff format src tests benchmarks
+
+lock: $(READY) ## resolve requirements.lock anew
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+	  --all-extras --group dev pyproject.toml --output-file requirements.lock --upgrade --quiet
+
+clean: ## remove caches and .venv; never results
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

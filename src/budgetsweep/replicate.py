@@ -1,0 +1,211 @@
+"""`python -m budgetsweep.replicate`: what several seeds say, with intervals.
+
+One run varies by its seed, and the best of many single runs is mostly luck. `seeds` sums up the
+runs of one configuration; `compare` trains a sweep's finalists and the reference over the same
+seeds and says which differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from budgetsweep.errors import UserError
+from budgetsweep.files import write_json, write_text
+from budgetsweep.run import SUMMARY
+
+RESULT = "replication"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean, standard deviation and 95 % confidence interval of the mean (Student's t)."""
+
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The 95 % t-interval of the mean; infinitely wide for a single value."""
+    n, mean = len(values), statistics.fmean(values)
+    if n < 2:
+        return Interval(n, mean, math.nan, -math.inf, math.inf)
+    from scipy.stats import t
+
+    sd = statistics.stdev(values)
+    half = float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+    return Interval(n, mean, sd, mean - half, mean + half)
+
+
+def read_runs(folder: Path) -> list[dict[str, Any]]:
+    """The summaries of the finished runs in `folder`'s sub-folders, by seed.
+
+    Raises:
+        UserError: there is none, or none that read the test set.
+    """
+    paths = sorted(folder.glob(f"*/{SUMMARY}"))
+    runs = [json.loads(path.read_text()) for path in paths]
+    if not runs:
+        raise UserError(f"{folder}: no finished runs (*/{SUMMARY}); train some seeds first.")
+    if any(run["test_accuracy"] is None for run in runs):
+        raise UserError(f"{folder}: runs without a test accuracy; train with trainer.test=true.")
+    return sorted(runs, key=lambda run: run["seed"])
+
+
+def seeds_table(runs: Sequence[dict[str, Any]], published: float | None) -> str:
+    """A markdown table: each seed, then mean, sd and interval, against the published figure."""
+    stats = interval([run["test_accuracy"] for run in runs])
+    first = runs[0]
+    lines = [
+        "| seed | test accuracy | test loss | parameters | train seconds |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {r['seed']} | {r['test_accuracy']:.2%} | {r['test_loss']:.4f} | {r['parameters']:,} "
+        f"| {r['train_seconds']:.0f} |"
+        for r in runs
+    ]
+    spread = (
+        f", sd {100 * stats.sd:.3f} points, 95 % interval {stats.low:.3%} to {stats.high:.3%}"
+        if stats.n > 1
+        else ""
+    )
+    lines.append(
+        f"\nmean {stats.mean:.3%}{spread} ({stats.n} seeds, {first['parameters']:,} parameters, "
+        f"last of {first['epochs']} epochs)"
+    )
+    if published is not None:
+        lines.append(
+            f"published: {published:.2%}; difference {100 * (stats.mean - published):+.3f} points"
+        )
+    return "\n".join(lines)
+
+
+def seeds(folder: Path, published: float | None) -> str:
+    """Sum up one configuration's seeds; written to replication.md and .json in the folder."""
+    runs = read_runs(folder)
+    text = seeds_table(runs, published)
+    stats = interval([run["test_accuracy"] for run in runs])
+    write_json(folder / f"{RESULT}.json", {"published": published, **asdict(stats), "runs": runs})
+    write_text(folder / f"{RESULT}.md", text + "\n")
+    return text
+
+
+def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> str:
+    """Train the reference and the sweep's `top` finalists over seeds, and compare them.
+
+    The finalists are those the sweep selected by validation; the test set is read once a run.
+    Runs that are finished, from an earlier call, are not repeated.
+    """
+    finalists = _finalists(sweep, top)
+    groups = {"reference": list[str](), **finalists}
+    results: dict[str, list[dict[str, Any]]] = {}
+    for name, own in groups.items():
+        folder = sweep / "replicate" / name
+        _train(folder, [*own, *overrides], n_seeds)
+        results[name] = read_runs(folder)
+    text = comparison_table(results, finalists)
+    write_json(sweep / "replicate" / f"{RESULT}.json", results)
+    write_text(sweep / "replicate" / f"{RESULT}.md", text + "\n")
+    return text
+
+
+def _finalists(sweep: Path, top: int) -> dict[str, list[str]]:
+    try:
+        trials = json.loads((sweep / "leaderboard.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{sweep}: no readable leaderboard.json ({error}); is it a sweep?"
+        ) from None
+    done = [t for t in trials if t["state"] == "COMPLETE" and t.get("folder")]
+    if not done:
+        raise UserError(f"{sweep}: no trial is complete yet.")
+    return {
+        f"trial-{t['trial']}": [f"{key}={value}" for key, value in t["params"].items()]
+        for t in done[:top]
+    }
+
+
+def _train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
+    command = [
+        sys.executable, "-m", "budgetsweep.train", "--multirun", "hydra/sweeper=basic",
+        f"hydra.sweep.dir={folder}", "resume=true", "trainer.test=true",
+        f"seed=range(1000,{1000 + n_seeds})", *overrides,
+    ]  # fmt: skip
+    if subprocess.run(command, check=False).returncode:
+        raise UserError(f"training in {folder} failed; see its log.")
+
+
+def comparison_table(
+    results: dict[str, list[dict[str, Any]]], finalists: dict[str, list[str]]
+) -> str:
+    """Each group's interval, and its difference from the reference by Welch's t-test."""
+    from scipy.stats import ttest_ind
+
+    reference = [run["test_accuracy"] for run in results["reference"]]
+    lines = [
+        "| network | parameters | mean | 95 % interval | against the reference |",
+        "| --- | ---: | ---: | --- | --- |",
+    ]
+    for name, runs in results.items():
+        values = [run["test_accuracy"] for run in runs]
+        stats = interval(values)
+        verdict = ""
+        if name != "reference" and len(values) > 1:
+            test = ttest_ind(values, reference, equal_var=False).confidence_interval(0.95)
+            verdict = (
+                f"{100 * (stats.mean - statistics.fmean(reference)):+.3f} points "
+                f"({100 * test.low:+.3f} to {100 * test.high:+.3f}): "
+                + _verdict(test.low, test.high)
+            )
+        lines.append(
+            f"| {name} | {runs[0]['parameters']:,} | {stats.mean:.3%} "
+            f"| {stats.low:.3%} to {stats.high:.3%} | {verdict} |"
+        )
+    lines += ["", *(f"{name}: `{' '.join(own)}`" for name, own in finalists.items())]
+    return "\n".join(lines)
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no difference shown"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m budgetsweep.replicate",
+        description="Mean, spread and 95 %% interval over seeds. Given a folder of runs that differ "
+        "by seed, sums them up; given a sweep, first trains its finalists and the reference.",
+    )
+    parser.add_argument("folder", type=Path, help="a folder of seed runs, or a sweep")
+    parser.add_argument("--published", type=float, help="a figure to compare with, fraction")
+    parser.add_argument("--top", type=int, default=3, help="finalists of a sweep (default 3)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each (default 5)")
+    parser.add_argument(
+        "overrides", nargs="*", help="for the finalists' runs: trainer.epochs=20 ..."
+    )
+    args = parser.parse_intermixed_args(argv)
+    try:
+        if (args.folder / "leaderboard.json").exists():
+            print(compare(args.folder, args.top, args.seeds, args.overrides))
+        else:
+            print(seeds(args.folder, args.published))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
