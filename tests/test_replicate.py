@@ -1,0 +1,79 @@
+"""Seeds and intervals, against figures computed elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from budgetsweep import replicate
+from budgetsweep.errors import UserError
+
+
+def write_runs(folder: Path, accuracies: list[float | None]) -> None:
+    for seed, accuracy in enumerate(accuracies):
+        run = folder / str(seed)
+        run.mkdir(parents=True)
+        summary = {
+            "seed": seed,
+            "test_accuracy": accuracy,
+            "test_loss": 0.02,
+            "parameters": 19_668,
+            "train_seconds": 60.0,
+            "epochs": 20,
+        }
+        (run / "summary.json").write_text(json.dumps(summary))
+
+
+def test_the_interval_is_students() -> None:
+    # mean 3, sd √2.5, t(0.975, 4) = 2.7764: half width 2.7764 · 1.5811 / √5 = 1.9632
+    stats = replicate.interval([1, 2, 3, 4, 5])
+    assert stats.mean == 3
+    assert stats.sd == pytest.approx(math.sqrt(2.5))
+    assert (stats.low, stats.high) == pytest.approx((3 - 1.9632, 3 + 1.9632), abs=1e-4)
+
+
+def test_one_run_has_no_finite_interval() -> None:
+    assert replicate.interval([0.99]).high == math.inf
+
+
+def test_the_table_names_every_seed_and_the_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_runs(tmp_path, [0.995, 0.996, 0.997])
+    replicate.main([str(tmp_path), "--published", "0.9945"])
+    out = capsys.readouterr().out
+    for words in ("| 0 | 99.50%", "| 2 | 99.70%", "mean 99.600%", "sd 0.100", "+0.150 points"):
+        assert words in out
+    assert json.loads((tmp_path / "replication.json").read_text())["n"] == 3
+    assert (tmp_path / "replication.md").read_text().strip() == out.strip()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "words"), [([], "no finished runs"), ([0.99, None], "without a test accuracy")]
+)
+def test_a_folder_without_results_is_refused(
+    tmp_path: Path, accuracies: list[float | None], words: str
+) -> None:
+    write_runs(tmp_path, accuracies)
+    with pytest.raises(UserError, match=words):
+        replicate.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [(0.0002, "no difference shown"), (0.01, "better"), (-0.01, "worse")],
+)
+def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
+    shift: float, words: str
+) -> None:
+    reference = [0.990, 0.991, 0.992, 0.993, 0.994]
+    runs = {
+        name: [{"test_accuracy": a + d, "parameters": 10} for a in reference]
+        for name, d in (("reference", 0.0), ("trial-3", shift))
+    }
+    text = replicate.comparison_table(runs, {"trial-3": ["optimizer.lr=0.1"]})
+    assert words in text.splitlines()[3]
+    assert "trial-3: `optimizer.lr=0.1`" in text
