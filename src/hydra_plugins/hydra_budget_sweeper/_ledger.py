@@ -37,7 +37,8 @@ def note_of(trial: FrozenTrial) -> Note:
 
 
 def write_note(study: Study, trial_id: int, note: Note) -> None:
-    plain = {key: value for key, value in vars(note).items() if value not in (None, [], 0, "")}
+    unsaid = vars(Note())
+    plain = {key: value for key, value in vars(note).items() if value != unsaid[key]}
     study._storage.set_trial_system_attr(trial_id, NOTE, plain)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Proposals in a row that were tried before, after which a finite space is walked through instead.
-_MAX_REPEATS = 20
+_MAX_REPEATS = 5
 # Candidates of a space that is small enough to be walked through.
 _MAX_WALK = 100_000
 
@@ -138,14 +139,14 @@ def _has_untried(session: Session) -> bool:
     size = space.size()
     if size is None or size > _MAX_WALK or session.extend is not None:
         return True
-    if len(ledger.tried) < size and ledger.repeats_in_a_row < _MAX_REPEATS:
-        return True
     being_tried = ledger.tried | {point(t.params) for t in ledger.open}
-    untried = next((c for c in space.candidates() if point(c) not in being_tried), None)
-    if untried is not None:
-        session.study.enqueue_trial(untried)
+    if len(being_tried) < size and ledger.repeats_in_a_row < _MAX_REPEATS:
+        return True
+    untried = [c for c in space.candidates() if point(c) not in being_tried]
+    if untried:
+        session.study.enqueue_trial(random.Random(ledger.proposed).choice(untried))
         ledger.refresh()
     elif not ledger.open:
         reason = f"All {len(ledger.tried)} candidates of the space have been tried"
         stop(session.study, session.plan.run, reason, error=False)
-    return untried is not None
+    return bool(untried)

@@ -96,10 +96,15 @@ class Sweep:
         self.study = open_study(self.place, settings.directions, self._identity())
         self.seed = seed_of(self.study, settings.sampler)
         groups = frozenset(str(group) for group in config.hydra.runtime.choices)
-        results = Results(self.folder, self.study, self.space, _command(), groups)
+        # A storage of its own: an interrupt of the main thread must not leave it half-read.
+        watched = self._load_study()
+        results = Results(self.folder, watched, self.space, _command(), groups)
         self.live = sys.stderr.isatty()
-        self.monitor = Monitor(self.study, self.run_id, settings, results, self.live)
+        self.monitor = Monitor(watched, self.run_id, settings, results, self.live)
         self.presence = presence
+
+    def _load_study(self) -> optuna.Study:
+        return optuna.load_study(storage=self.place.open_storage(), study_name=self.place.name)
 
     def run(self) -> None:
         self._announce()
@@ -205,8 +210,7 @@ class Sweep:
 
     def _launch(self) -> BaseException | None:
         """Launch workers and wait for them; return what ended one before its time."""
-        n_workers = min(self.settings.n_jobs, max(1, self.settings.n_trials))
-        launcher, n_workers = self._launcher(n_workers)
+        launcher, n_workers = self._launcher()
         jobs = [
             [
                 *self._worker_overrides(),
@@ -228,7 +232,8 @@ class Sweep:
             log.warning("A worker ended with %s: %s", type(problem).__name__, problem)
         return failed[0] if failed else None
 
-    def _launcher(self, n_workers: int) -> tuple[Any, int]:
+    def _launcher(self) -> tuple[Any, int]:
+        n_workers = self.settings.n_jobs
         plan = Plan(
             run=self.run_id,
             sweeper=self.presence.name,
@@ -306,6 +311,7 @@ class Sweep:
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
+        self.study = self._load_study()
         with exclusive(self.folder / WORKERS / "claim.lock"):
             ledger = Ledger(self.study)
             ledger.refresh()

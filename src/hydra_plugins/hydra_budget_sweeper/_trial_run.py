@@ -50,7 +50,12 @@ def run_trial(session: Session, trial: Trial, config: DictConfig) -> Outcome:
 
     def guarded(cfg: DictConfig) -> Any:
         try:
-            with reporting_to(_reporter(session, trial)), _time_limit(session):
+            reporter = _Reporter(session, trial)
+            with (
+                reporting_to(reporter),
+                session.interrupts.let_through(),
+                _time_limit(session),
+            ):
                 return session.worker.task(cfg)
         except TrialPruned as reason:
             # Handled here, Hydra does not log it as a failure.
@@ -109,9 +114,14 @@ class _Reporter:
         self._trial = trial
         self._limit = session.settings.trial_timeout
         self._start = time.monotonic()
+        self._interrupts = session.interrupts
         self._single = len(session.settings.directions) == 1
 
     def __call__(self, value: float, step: int) -> None:
+        with self._interrupts.let_through(False):
+            self._report(value, step)
+
+    def _report(self, value: float, step: int) -> None:
         if self._limit is not None and time.monotonic() - self._start > self._limit:
             raise TrialTimeout(f"not finished after trial_timeout={self._limit:g} s")
         if not self._single:
@@ -122,10 +132,6 @@ class _Reporter:
         # A resumed trial that repeats early steps is judged where it had got to, not again.
         if step >= max(known, default=step) and self._trial.should_prune():
             raise TrialPruned(f"at step {step}")
-
-
-def _reporter(session: Session, trial: Trial) -> _Reporter:
-    return _Reporter(session, trial)
 
 
 @contextmanager
@@ -140,7 +146,8 @@ def _time_limit(session: Session) -> Iterator[None]:
         return
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise TrialTimeout(f"not finished after trial_timeout={limit:g} s")
+        late = TrialTimeout(f"not finished after trial_timeout={limit:g} s")
+        session.interrupts.deliver(late)
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, limit)
@@ -149,3 +156,4 @@ def _time_limit(session: Session) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        session.interrupts.forget(TrialTimeout)

@@ -8,6 +8,7 @@ in its own folder.
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from optuna.trial import Trial, TrialState
 from ._compose import Composer, fingerprint
 from ._constraints import Constraints, excess
 from ._errors import SweepError
+from ._interrupt import Interrupts
 from ._ledger import Ledger, Note, note_of, write_note
 from ._presence import Presence, Watch, exclusive
 from ._queue import fail, propose, put_back
@@ -75,9 +77,14 @@ class Worker:
         """Take trials until there are no more; return how many were trained here."""
         presence = Presence(self.plan.hidden, "worker")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        interrupts = Interrupts()
+        # The launcher ends its worker processes by SIGTERM: only the sweeper itself outlives one.
+        here = os.getpid() == self.plan.sweeper_pid
+        signals = (signal.SIGINT, signal.SIGTERM) if here else (signal.SIGINT,)
         with _output_aside(self.plan, presence.name), _signs_of_life(self.plan, presence):
             try:
-                return Session(self, presence).work()
+                with interrupts.handle(*signals):
+                    return Session(self, presence, interrupts).work()
             finally:
                 presence.leave()
 
@@ -85,12 +92,13 @@ class Worker:
 class Session:
     """One worker's life: its view of the study, and the trial in hand."""
 
-    def __init__(self, worker: Worker, presence: Presence) -> None:
+    def __init__(self, worker: Worker, presence: Presence, interrupts: Interrupts) -> None:
         plan = worker.plan
         self.plan = plan
         self.settings = plan.settings
         self.worker = worker
         self.name = presence.name
+        self.interrupts = interrupts
         self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
         self.study = optuna.load_study(
             storage=plan.place.open_storage(),
@@ -113,6 +121,7 @@ class Session:
             except BaseException as error:
                 self.abandon(trial, error)
                 raise
+            self.interrupts.check()
         return trained
 
     def next(self) -> Trial | None:

@@ -10,6 +10,8 @@ from omegaconf import MISSING
 
 @dataclass
 class PrunerConfig:
+    """What every pruner has: the class it is."""
+
     _target_: str = MISSING
 
 

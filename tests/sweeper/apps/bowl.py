@@ -25,7 +25,7 @@ def never(cfg: DictConfig) -> dict[str, float]:
     return {"width": float(cfg.width), "depth": 0.5}
 
 
-def more(cfg: DictConfig, trial) -> None:  # noqa: ANN001
+def more(cfg: DictConfig, trial) -> None:
     """Stands for a custom search space: y depends on x."""
     trial.suggest_float("y", 0.0, trial.params["x"] + 1.0)
 
@@ -73,7 +73,7 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     if not cfg.steps:
         time.sleep(cfg.seconds)
     trace(cfg, "end")
-    if cfg.trouble == "nan":
+    if cfg.trouble == "diverge":
         return float("nan")
     if cfg.trouble == "text":
         return "good"  # type: ignore[return-value]

@@ -1,0 +1,65 @@
+"""Signals that become exceptions, but only where an exception does no harm.
+
+A signal in the middle of a write to the study would leave half of it in memory, and one between a
+task's end and its record would lose a result. So a worker lets signals through while the task
+itself runs, and keeps them for the next such moment otherwise.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupts:
+    """What one worker does about signals: nothing until `let_through`."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._pending: BaseException | None = None
+
+    @contextmanager
+    def handle(self, *signals: signal.Signals) -> Iterator[None]:
+        """Take `signals` as Ctrl-C; only a main thread can, another leaves them as they are."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self._ring) for s in signals}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def deliver(self, error: BaseException) -> None:
+        """Raise `error` now, or as soon as that is harmless."""
+        if self._open:
+            raise error
+        self._pending = error
+
+    def forget(self, kind: type[BaseException]) -> None:
+        """Drop a pending exception whose reason is gone."""
+        if isinstance(self._pending, kind):
+            self._pending = None
+
+    @contextmanager
+    def let_through(self, open_: bool = True) -> Iterator[None]:
+        """Raise what is pending, then whatever comes up to the end of the block."""
+        before, self._open = self._open, open_
+        try:
+            if open_:
+                self.check()
+            yield
+        finally:
+            self._open = before
+        if before and not open_:
+            self.check()
+
+    def check(self) -> None:
+        if self._pending is not None:
+            error, self._pending = self._pending, None
+            raise error
+
+    def _ring(self, _signal: int, _frame: FrameType | None) -> None:
+        self.deliver(KeyboardInterrupt())
