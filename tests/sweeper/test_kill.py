@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -65,11 +66,7 @@ def killed_sweep(folder: Path, kills: int, seed: int, who: str) -> None:
         process = start(folder, *overrides)
         seen = len(traced(trace)) if trace.exists() else 0
         # Not before it works, then at any moment of it.
-        wait_for(
-            lambda: (
-                process.poll() is not None or (trace.exists() and len(traced_lines(trace)) > seen)
-            )
-        )
+        wait_until_it_works(process, trace, seen)
         while process.poll() is None and done < kills:
             time.sleep(rng.uniform(0.0, 0.5))
             victims = children(process.pid)
@@ -95,10 +92,17 @@ def killed_sweep(folder: Path, kills: int, seed: int, who: str) -> None:
     assert_exact(folder, trace, n_trials)
 
 
-def traced_lines(trace: Path) -> list[str]:
-    return trace.read_text().splitlines()
+def wait_until_it_works(process: subprocess.Popen[str], trace: Path, seen: int) -> None:
+    """Not before it works, then at any moment of it."""
+    wait_for(lambda: process.poll() is not None or (trace.exists() and len(traced(trace)) > seen))
 
 
 @pytest.mark.parametrize(("who", "kills"), [("worker", 8), ("everything", 6), ("sweeper", 6)])
 def test_killed_at_random_moments(tmp_path: Path, who: str, kills: int) -> None:
     killed_sweep(tmp_path / "sweep", kills, seed=kills, who=who)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_many_more_times(tmp_path: Path, seed: int) -> None:
+    killed_sweep(tmp_path / "sweep", kills=40, seed=seed, who="any")

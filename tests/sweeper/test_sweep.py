@@ -1,4 +1,4 @@
-"""The sweeper as its users meet it: each test is one promise, on a problem whose answer is known."""
+"""The sweeper as its users meet it: one promise a test, on a problem with a known answer."""
 
 import json
 import os

@@ -20,6 +20,24 @@ from omegaconf.errors import OmegaConfBaseException
 _MAX_BASES = 64
 
 
+class _QuickCopy(DictConfig):
+    """Hydra's own node, which copies itself in a third of the time.
+
+    `run_job` makes four deep copies of it, node by node, which was most of what a short trial
+    cost. Packing and unpacking gives an equal node.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_QuickCopy":
+        parent = self._get_parent()
+        self._set_parent(None)
+        try:
+            copied: _QuickCopy = pickle.loads(pickle.dumps(self, pickle.HIGHEST_PROTOCOL))
+        finally:
+            self._set_parent(parent)
+        copied._set_parent(parent)
+        return copied
+
+
 class Composer:
     """Composes candidates of one sweep.
 
@@ -80,6 +98,7 @@ class Composer:
             if len(self._bases) >= _MAX_BASES:
                 self._bases.pop(next(iter(self._bases)))
             whole = self._loader.load_sweep_config(self._master, list(groups))
+            object.__setattr__(whole.hydra, "__class__", _QuickCopy)
             packed = pickle.dumps(whole)
             with flag_override(whole, ["struct", "readonly"], [False, False]):
                 del whole["hydra"]

@@ -81,6 +81,7 @@ def take_back(session: Session) -> bool:
 
 def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
     """Count a retry against the trial only if it alone can be to blame and got no further."""
+    session.log_as_worker()
     same_run = note.run == session.plan.run
     moved_on = trial.last_step is not None and trial.last_step != note.last_step
     retries = note.retries

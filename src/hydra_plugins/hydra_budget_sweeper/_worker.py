@@ -23,7 +23,7 @@ import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
 from ._compose import Composer, fingerprint
@@ -84,7 +84,11 @@ class Worker:
         with _output_aside(self.plan, presence.name), _signs_of_life(self.plan, presence):
             try:
                 with interrupts.handle(*signals):
-                    return Session(self, presence, interrupts).work()
+                    session = Session(self, presence, interrupts)
+                    try:
+                        return session.work()
+                    finally:
+                        session.log_as_worker()
             finally:
                 presence.leave()
 
@@ -111,6 +115,8 @@ class Session:
         self.composer = Composer(worker.context.config_loader, plan.master, plan.example)
         self.constraints = plan.constraints
         self.extend = plan.extend
+        self._prepared: DictConfig | None = None
+        self._log_is_trials = False
         self._hydra: Any = HydraConfig.instance().cfg
 
     def work(self) -> int:
@@ -205,18 +211,28 @@ class Session:
         return True
 
     def folder_of(self, trial: Trial, overrides: list[str]) -> str:
-        config = self.composer.job_config(overrides, trial.number)
+        config = self._prepared = self.composer.job_config(overrides, trial.number)
+        subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index,call-overload]
+        if "${hydra:" not in str(subdir):
+            return str(config.hydra.sweep.subdir)
         with _hydra_config(config):
             return str(config.hydra.sweep.subdir)
 
     def train(self, trial: Trial, overrides: Sequence[str]) -> Outcome:
-        config = self.composer.job_config(overrides, trial.number)
+        config, self._prepared = self._prepared, None
+        if config is None:
+            config = self.composer.job_config(overrides, trial.number)
         try:
             return run_trial(self, trial, config)
         finally:
             HydraConfig.instance().cfg = self._hydra
-            if self._hydra is not None:
-                configure_log(self._hydra.hydra.job_logging, self._hydra.hydra.verbose)
+            self._log_is_trials = True
+
+    def log_as_worker(self) -> None:
+        """Log to the worker's own file again; done late, for it costs a millisecond or two."""
+        if self._log_is_trials and self._hydra is not None:
+            configure_log(self._hydra.hydra.job_logging, self._hydra.hydra.verbose)
+        self._log_is_trials = False
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         note = replace(
@@ -228,6 +244,7 @@ class Session:
         write_note(self.study, trial._trial_id, note)
         self.study_tell(trial, outcome.state, outcome.values)
         if outcome.state is TrialState.FAIL:
+            self.log_as_worker()
             log.error(
                 "Trial %d failed: %s\n  overrides: %s\n  folder: %s",
                 trial.number,

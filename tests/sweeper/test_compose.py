@@ -1,0 +1,49 @@
+"""The quick composition gives what Hydra's own gives, for every kind of override."""
+
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
+
+from hydra_plugins.hydra_budget_sweeper._compose import Composer
+
+CONF = Path(__file__).parent / "apps" / "conf"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["x=1.5", "width=3"],
+        ["shape=big", "x=2", "shape.slack=7"],
+        ["x=1", "shape=small"],
+        ["layers=[1,[2]]", "dropout=null", "trace='a b'"],
+        ["+new.key=3", "++x=4", "~trace"],
+        ["+shape@other=big", "x=1"],
+        ["seconds=${x}", "x=3"],
+        [],
+    ],
+)
+def test_composes_as_hydra_does(overrides: list[str]) -> None:
+    with initialize_config_dir(config_dir=str(CONF)):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        master = hydra.compose_config(
+            "config", ["y=3", "hydra/sweeper=budget"], RunMode.MULTIRUN,
+            with_log_configuration=False,
+        )  # fmt: skip
+        loader = hydra.config_loader
+        expected = loader.load_sweep_config(master, overrides)
+        with open_dict(expected):
+            expected.hydra.job.id, expected.hydra.job.num = "5", 5
+        composer = Composer(loader, master, overrides)
+        for _ in range(2):
+            got = composer.job_config(overrides, 5)
+            assert OmegaConf.to_yaml(got) == OmegaConf.to_yaml(expected)
+            assert OmegaConf.structural_equality(got, expected)
+        task = composer.task_config(overrides)
+        with open_dict(expected):
+            del expected["hydra"]
+        assert OmegaConf.to_yaml(task) == OmegaConf.to_yaml(expected)
