@@ -10,11 +10,11 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra_plugins.hydra_budget_sweeper.trial import report
 from omegaconf import DictConfig
 
 from budgetsweep.config import CONF_DIR, register, to_config
 from budgetsweep.errors import BudgetError, UserError
+from hydra_plugins.hydra_budget_sweeper.trial import report
 
 register()
 
@@ -26,23 +26,27 @@ def main(cfg: DictConfig) -> float | None:
 
     hydra_cfg = HydraConfig.get()
     sweeping = hydra_cfg.mode == RunMode.MULTIRUN
-    threads = 1 if sweeping else len(os.sched_getaffinity(0))
+    threads = 1 if sweeping else available_cores()
     try:
         config = to_config(cfg)
         summary = run(config, Path(hydra_cfg.runtime.output_dir), threads=threads, report=report)
-    except BudgetError:
-        # A sweeper that does not ask about the budget beforehand learns that it is worthless.
+    except UserError as error:
+        # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:
-            raise
-        return math.inf
+            sys.exit(str(error))
+        if isinstance(error, BudgetError):
+            return math.inf  # for a sweeper that does not ask about the budget beforehand
+        raise
     loss: float | None = summary["val_loss"]
     return loss
 
 
-def cli() -> None:
-    """Run the application; a person's mistake ends with one line and exit code 1."""
-    main()
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":
-    cli()
+    main()
