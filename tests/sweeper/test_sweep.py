@@ -193,7 +193,8 @@ def test_one_worker_with_a_seed_repeats_itself_to_the_bit_resumed_or_not(tmp_pat
 
 def test_workers_with_the_same_seed_never_draw_the_same(tmp_path: Path) -> None:
     sweep(tmp_path, X, SEEDED, JOBLIB, n_trials(8))
-    assert len({t.params["x"] for t in study(tmp_path).trials}) == 8
+    trials = study(tmp_path).trials
+    assert len({t.params["x"] for t in trials}) == len(trials) >= 8
 
 
 def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
@@ -377,16 +378,22 @@ def test_an_interrupted_sweep_ends_cleanly_and_goes_on(
 
 
 def test_a_second_sweep_on_the_folder_leaves_or_joins(tmp_path: Path) -> None:
-    arguments = [X, "seconds=0.5", n_trials(8)]
+    arguments = [X, "seconds=0.2", n_trials(10_000)]
     first = start(tmp_path, *arguments)
     wait_for(lambda: (tmp_path / "0").exists())
     refused = sweep(tmp_path, *arguments, expect=1)
     assert "A sweep is already running" in refused.stderr and "join=true" in refused.stderr
-    sweep(tmp_path, *arguments, "hydra.sweeper.join=true")
-    assert first.wait(timeout=60) == 0
-    assert states(tmp_path) == {"COMPLETE": 8}
-    workers = {t.system_attrs["budget_sweep"]["worker"] for t in study(tmp_path).trials}
-    assert len(workers) == 2
+    second = start(tmp_path, *arguments, "hydra.sweeper.join=true")
+    wait_for(lambda: len(workers_of(tmp_path)) == 2)
+    for process in (second, first):
+        process.terminate()
+        assert process.wait(timeout=60) == 130
+    assert set(states(tmp_path)) <= {"COMPLETE", "WAITING"}
+
+
+def workers_of(folder: Path) -> set[str]:
+    done = [t for t in study(folder).trials if t.state.name == "COMPLETE"]
+    return {trial.system_attrs["budget_sweep"]["worker"] for trial in done}
 
 
 def test_stale_folders_are_put_aside(tmp_path: Path) -> None:

@@ -117,9 +117,8 @@ def _draw(axis: Axis, rng: random.Random) -> Any:
     if isinstance(d, CategoricalDistribution):
         return rng.choice(d.choices)
     assert isinstance(d, IntDistribution | FloatDistribution)
-    if (values := None if isinstance(d, FloatDistribution) else axis.values()) is not None:
-        if not d.log:
-            return rng.choice(values)
+    if isinstance(d, IntDistribution) and not d.log:
+        return rng.randrange(d.low, d.high + 1, d.step)
     if isinstance(d, FloatDistribution) and d.step is not None:
         return d.low + rng.randrange(round((d.high - d.low) / d.step) + 1) * d.step
     if d.log:
