@@ -1,0 +1,1 @@
+"""Ours against what a user would do otherwise, both sides in one run: `python -m benchmarks`."""
