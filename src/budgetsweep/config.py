@@ -305,4 +305,6 @@ def _type_name(kind: Any) -> str:
 
 def register() -> None:
     """Make the schema known to Hydra under the name that conf/config.yaml starts from."""
-    ConfigStore.instance().store(name="schema", node=Config, provider="budgetsweep")
+    store = ConfigStore.instance()
+    # `replace`: without it a second call, in one process, warns.
+    store.store(name="schema", node=Config, provider="budgetsweep", replace=True)

@@ -147,7 +147,9 @@ def _conv(row: LayerConfig, channels: int, width: int) -> Iterator[nn.Module]:
 
 
 def _norm(kind: str, width: int) -> nn.Module:
-    return nn.BatchNorm2d(width) if kind == "batch" else nn.GroupNorm(math.gcd(width, 8), width)
+    if kind == "batch":
+        return nn.BatchNorm2d(width)
+    return nn.GroupNorm(max(n for n in range(1, 9) if width % n == 0), width)
 
 
 def _tail(row: LayerConfig) -> Iterator[nn.Module]:

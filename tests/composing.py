@@ -1,0 +1,27 @@
+"""Configurations as the command line makes them, without starting a run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from budgetsweep.config import CONF_DIR, Config, register, to_config
+
+MODELS = sorted(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
+
+
+@lru_cache
+def compose_raw(*overrides: str) -> DictConfig:
+    """What Hydra hands to the application. Shared between tests: do not change it."""
+    register()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF_DIR)):
+        return hydra.compose("config", overrides=list(overrides))
+
+
+def compose(*overrides: str) -> Config:
+    """The checked configuration, a fresh one at each call."""
+    return to_config(compose_raw(*overrides))
