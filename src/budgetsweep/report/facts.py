@@ -104,16 +104,16 @@ def shipped_defaults(run: Run) -> dict[str, Any]:
     """The schema under the files of conf/ that the run chose, without its overrides."""
     from omegaconf import OmegaConf
 
-    merged = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(Config)))
+    merged: Any = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(Config)))
     choices = _choices(run)
     # Experiments speak last, searches before them, as in conf/config.yaml.
     for group in sorted(choices, key=lambda g: (g == "experiment", g == "search")):
         path = CONF_DIR / group / f"{choices[group]}.yaml"
         if "/" not in group and path.is_file():
-            body = OmegaConf.load(path)
-            body.pop("defaults", None)
-            body.pop("hydra", None)
-            merged = OmegaConf.merge(merged, body)
+            body = OmegaConf.to_container(OmegaConf.load(path))
+            assert isinstance(body, dict)
+            own = {k: v for k, v in body.items() if k not in ("defaults", "hydra")}
+            merged = OmegaConf.merge(merged, own)
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import optuna
@@ -196,13 +198,26 @@ def searched(sweep: Sweep) -> list[str]:
     return [n for n in names if len(varied[n]) > 1]
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Optuna without its log lines and hints, which are about calls a person did not make."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
 def complete_study(sweep: Sweep) -> optuna.Study:
-    """A copy in memory of the complete trials, parameters under their short names."""
+    """A copy in memory of the complete trials, their first objective, short parameter names."""
     assert sweep.study is not None
     complete = {t.number for t in sweep.of("complete")}
     trials = [t for t in sweep.study.trials if t.number in complete]
     names = short_names(list(dict.fromkeys(n for t in trials for n in t.params)))
-    copy = optuna.create_study(directions=sweep.study.directions)
+    copy = optuna.create_study(direction=sweep.study.directions[0])
     for t in trials:
         copy.add_trial(_renamed(t, names))
     return copy
@@ -213,15 +228,14 @@ def _renamed(trial: FrozenTrial, names: dict[str, str]) -> FrozenTrial:
         state=TrialState.COMPLETE,
         params={names[k]: v for k, v in trial.params.items()},
         distributions={names[k]: v for k, v in trial.distributions.items()},
-        values=trial.values,
+        value=trial.values[0],
     )
 
 
 def importances(sweep: Sweep) -> dict[str, float]:
-    """Each parameter's share in what moves the objective, Optuna's estimate."""
-    return optuna.importance.get_param_importances(
-        complete_study(sweep), target=lambda t: t.values[0]
-    )
+    """Each parameter's share in what makes a good trial, Optuna's estimate."""
+    with quiet():
+        return optuna.importance.get_param_importances(complete_study(sweep))
 
 
 def importances_figure(shares: dict[str, float]) -> go.Figure:
@@ -237,15 +251,6 @@ def importances_figure(shares: dict[str, float]) -> go.Figure:
     _axes(figure, "share of the objective's variation", "", percent=False)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     figure.update_layout(height=110 + 34 * len(names))
-    return figure
-
-
-def parallel_figure(sweep: Sweep) -> go.Figure:
-    """Optuna's parallel coordinates of the complete trials."""
-    figure = optuna.visualization.plot_parallel_coordinate(
-        complete_study(sweep), target=lambda t: t.values[0], target_name=objective_name(sweep)
-    )
-    figure.update_layout(title=None)
     return figure
 
 
@@ -268,7 +273,7 @@ def time_figure(seconds: dict[str, float]) -> go.Figure:
 
 def _hover(trial: Trial) -> str:
     chosen = [f"{name}={_short(trial.params[full])}" for full, name in _names(trial).items()]
-    return "<br>".join([f"trial {trial.number}", *map(_plain, chosen)])
+    return "<br>".join([f"trial {trial.number}", *map(plain, chosen)])
 
 
 def _names(trial: Trial) -> dict[str, str]:
@@ -279,8 +284,8 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _plain(text: str) -> str:
-    # plotly reads a few HTML tags in its labels
+def plain(text: str) -> str:
+    """Text that means itself in a figure: plotly reads a few HTML tags."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -17,6 +17,11 @@
     return set;
   }
 
+  function put(node, [first, ...rest], value) {
+    if (rest.length) put(node[first] ??= {}, rest, value);
+    else node[first] = value;
+  }
+
   function draw(plot) {
     const spec = JSON.parse(document.getElementById(plot.id + "-data").textContent);
     const small = plot.clientWidth < 600;
@@ -25,8 +30,8 @@
     spec.layout.font = { family: "system-ui, sans-serif", size: small ? 11 : 13 };
     spec.layout.legend = Object.assign({ orientation: "h", y: 1.02, yanchor: "bottom", x: 0, xanchor: "left" }, spec.layout.legend);
     spec.layout.dragmode = small ? false : spec.layout.dragmode;
-    Plotly.newPlot(plot, spec.data, spec.layout, config)
-      .then(() => Plotly.relayout(plot, colours(plot.layout)));
+    for (const [path, value] of Object.entries(colours(spec.layout))) put(spec.layout, path.split("."), value);
+    Plotly.newPlot(plot, spec.data, spec.layout, config);
   }
 
   const plots = [...document.querySelectorAll(".plot")];

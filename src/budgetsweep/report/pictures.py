@@ -79,7 +79,7 @@ def _size(sweep: Sweep) -> Figure:
     ):  # fmt: skip
         if points:
             x, y = [p.parameters for p in points], [p.score for p in points]
-            axes.scatter(x, y, label=label, zorder=3, **style)  # type: ignore[arg-type]
+            axes.scatter(x, y, label=label, zorder=3, **style)
     best = facts.front(complete, score.higher_is_better)
     x, y = [p.parameters for p in best], [p.score for p in best]
     axes.step(x, y, where="post", color=GREEN, label="front")

@@ -10,6 +10,7 @@ from pathlib import Path
 from budgetsweep.report import facts, figures, network, trials
 from budgetsweep.report.collect import Run, Sweep, Trial
 from budgetsweep.report.page import Section, escape, fact_list, page, paragraph, plot
+from budgetsweep.report.parallel import parallel_figure
 from budgetsweep.report.winner import Winner
 from budgetsweep.report.words import count, duration, number, percent
 
@@ -172,10 +173,10 @@ def _parallel(sweep: Sweep) -> Section:
     if why := too_few(sweep):
         return Section(title, paragraph(why))
     caption = (
-        "One line a complete trial, across its parameters; the more orange, the better. "
-        "Tap a legend entry or hover a line for the trial."
+        "One line a complete trial, across its parameters, each between its lowest and highest value; "
+        "the last column is the objective. The more orange, the better; the winner is thick."
     )
-    return Section(title, plot("parallel", figures.parallel_figure(sweep), caption))
+    return Section(title, plot("parallel", parallel_figure(sweep), caption))
 
 
 def curves(sweep: Sweep) -> tuple[list[tuple[str, Run, bool, bool]], str]:
