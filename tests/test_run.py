@@ -1,0 +1,96 @@
+"""A run from the command line: its folder, and going on after kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+RUN = [
+    sys.executable, "-m", "budgetsweep.train", "data=digits", "model=tiny", "trainer.epochs=4",
+    "trainer.batch_size=16", "trainer.threads=1", "trainer.precision=fp32",
+    "trainer.memory_format=contiguous", "trainer.ema=0.9",
+]  # fmt: skip
+
+
+def train(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [*RUN, f"hydra.run.dir={folder}", *overrides]
+    return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=240)
+
+
+def numbers(folder: Path) -> list[list[str]]:
+    """metrics.csv without its timings."""
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    return [row.split(",")[:5] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    done = train(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_finished_run_holds_its_results(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {".hydra", "train.log", "metrics.csv", "checkpoint.pt", "model.pt"} <= names
+    summary = json.loads((finished / "summary.json").read_text())
+    keys = """parameters macs epochs seed val_loss val_accuracy test_loss test_accuracy
+    train_seconds images_per_second device precision threads versions git_commit""".split()
+    assert set(keys) <= summary.keys()
+    assert summary["epochs"] == 4
+    assert 0 < summary["test_accuracy"] <= 1
+    assert len(numbers(finished)) == 1 + 4
+
+
+def test_a_run_killed_in_mid_epoch_ends_with_the_same_bits(finished: Path) -> None:
+    folder = finished.parent / "killed"
+    process = subprocess.Popen(
+        [*RUN, f"hydra.run.dir={folder}"], cwd=finished.parent, stdout=subprocess.DEVNULL
+    )
+    while not (folder / "checkpoint.pt").exists():  # an epoch is done, the next has begun
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "summary.json").exists()
+    done = train(folder, "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch" in done.stdout
+    assert numbers(folder) == numbers(finished)
+    ours, whole = (torch.load(f / "model.pt", weights_only=True) for f in (folder, finished))
+    assert all(torch.equal(ours[name], whole[name]) for name in whole)
+
+
+def test_a_finished_run_is_not_trained_again(finished: Path) -> None:
+    before = (finished / "model.pt").stat().st_mtime_ns
+    done = train(finished, "resume=true")
+    assert "finished before" in done.stdout
+    assert (finished / "model.pt").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_run_is_not_continued(finished: Path) -> None:
+    done = train(finished, "resume=true", "optimizer.lr=0.02")
+    assert done.returncode == 1
+    assert "optimizer.lr: 0.1 then, 0.02 now" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    done = train(
+        tmp_path / "run", "optimizer.lr=100", "scheduler=constant", "model.defaults.norm=none",
+        "optimizer.momentum=0.99", "trainer.ema=0",
+    )  # fmt: skip
+    assert done.returncode == 1
+    for words in ("the loss became", "in epoch 1, step", "learning rate of 100"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "summary.json").exists()
