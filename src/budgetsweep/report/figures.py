@@ -267,7 +267,7 @@ def time_figure(seconds: dict[str, float]) -> go.Figure:
             hovertemplate=f"{name}: %{{x:,.1f}} s<extra></extra>",
         )  # fmt: skip
     _axes(figure, "seconds", "")
-    figure.update_layout(barmode="stack", height=190)
+    figure.update_layout(barmode="stack", height=200, legend_traceorder="normal")
     return figure
 
 

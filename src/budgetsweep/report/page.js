@@ -48,7 +48,7 @@
   addEventListener("beforeprint", () => plots.filter((p) => !p.layout).forEach(draw));
 
   // --- the trial table: sorted by its headings, filtered by words and state ---
-  const table = document.getElementById("trials");
+  const table = document.getElementById("trial-table");
   if (!table) return;
   const body = table.tBodies[0];
   const key = (row, column) => {

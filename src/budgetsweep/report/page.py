@@ -42,6 +42,7 @@ def plot(name: str, figure: Any, caption: str) -> str:
     """A figure, drawn by plotly when it comes into view; `caption` is also its alt text."""
     figure.layout.template = None
     # `<` cannot end the script early once it is written as an escape.
+    name = f"plot-{name}"
     data = figure.to_json().replace("<", "\\u003c")
     height = figure.layout.height or 420
     return (

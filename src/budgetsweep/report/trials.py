@@ -33,7 +33,7 @@ def section(sweep: Sweep, beside: Path) -> Section:
         'aria-label="Show trials that contain these words"><select id="state" '
         f'aria-label="State"><option value="">every state</option>{states}</select>'
         '<span id="shown" class="soft" role="status"></span></div>'
-        f'<div class="wide"><table id="trials"><thead><tr>{headings}</tr></thead>'
+        f'<div class="wide"><table id="trial-table"><thead><tr>{headings}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>",
     )
 
