@@ -277,7 +277,7 @@ def budget_check(report: Report, repeats: int) -> None:
     from budgetsweep.config import CONF_DIR, register
 
     register()
-    with initialize_config_dir(str(CONF_DIR), version_base=None):
+    with initialize_config_dir(str(CONF_DIR)):
         configs = [compose("config", [f"model.layers.conv2.width={w}"]) for w in (8, 16, 24)]
     violations(configs[0])
     costs = []
