@@ -28,6 +28,8 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY) ## a budgeted sweep on bundled digits, a few minutes, no download
 	$(RUN) budgetsweep.train --multirun experiment=demo $(ARGS)
+	@echo && echo "Leaderboard, pruned trials last:" && cut -d, -f1-6 multirun/demo/leaderboard.csv
+	@echo && echo "Results: multirun/demo (report.html, leaderboard.csv, best.yaml, a folder a trial)"
 
 train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
 	$(RUN) budgetsweep.train $(ARGS)
