@@ -7,6 +7,7 @@ Hydra checks keys and types against these dataclasses while it composes; `check`
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -220,13 +221,26 @@ def to_config(cfg: DictConfig) -> Config:
     """The composed configuration as checked dataclasses.
 
     Raises:
-        SettingError: a value is missing or out of its range.
+        SettingError: a key is unknown, or a value missing or out of its range.
     """
     resolved = OmegaConf.merge(OmegaConf.structured(Config), cfg)
     config = OmegaConf.to_object(resolved)
     assert isinstance(config, Config)
+    _refuse_unknown(OmegaConf.to_container(cfg), dataclasses.asdict(config))
     check(config)
     return config
+
+
+def _refuse_unknown(given: Any, known: Any, prefix: str = "") -> None:
+    """A key added with `+` passes the schema while Hydra composes; no run reads it."""
+    if not (isinstance(given, dict) and isinstance(known, dict)):
+        return
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"Did you mean {prefix}{close[0]}?" if close else ""
+            raise SettingError(f"{prefix}{name}", value, "there is no such setting.", hint)
+        _refuse_unknown(value, known[name], f"{prefix}{name}.")
 
 
 def check(node: Any, prefix: str = "") -> None:
