@@ -285,13 +285,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run on bundled digits that read its test set."""
     from hydra import compose, initialize_config_dir
 
-    from budgetsweep.config import CONF_DIR, to_config
+    from budgetsweep.config import CONF_DIR, register, to_config
     from budgetsweep.run import run
 
+    register()
     folder = tmp_path_factory.mktemp("runs") / "run"
     overrides = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.progress=false"]
     overrides += ["trainer.precision=fp32", "trainer.memory_format=contiguous"]
-    with initialize_config_dir(str(CONF_DIR), version_base=None):
+    with initialize_config_dir(str(CONF_DIR)):
         cfg = compose("config", overrides)
     run(to_config(cfg), folder, threads=1)
     from omegaconf import OmegaConf
@@ -311,9 +312,7 @@ def test_a_runs_mistakes_are_counted_on_the_test_set_it_read(trained: Path) -> N
     assert (trained / "report/mistakes.png").exists()
 
 
-def test_a_sweeps_report_never_opens_the_test_set(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweeps_winner_is_tried_on_validation_images(trained: Path) -> None:
     from budgetsweep.report.winner import look_at
 
     mistakes = look_at(trained, test=False).mistakes
