@@ -293,5 +293,5 @@ def _axes(figure: go.Figure, x: str, y: str, percent: bool = False) -> None:
     figure.update_xaxes(title=x, automargin=True)
     figure.update_yaxes(title=y, automargin=True)
     if percent:
-        figure.update_layout(yaxis_tickformat=".1%")
+        figure.update_layout(yaxis_tickformat=".3~%")
     figure.update_layout(height=420)
