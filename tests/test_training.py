@@ -234,6 +234,22 @@ def test_a_loss_that_is_not_a_number_names_epoch_step_and_rate() -> None:
         assert words in told
 
 
+def test_a_last_update_that_breaks_the_network_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_epoch = Trainer.train_epoch
+
+    def broken(self: Trainer, on_step: Any) -> float:
+        loss = train_epoch(self, on_step)
+        next(self.network.parameters()).data.fill_(torch.nan)
+        return loss
+
+    monkeypatch.setattr(Trainer, "train_epoch", broken)
+    with pytest.raises(DivergedError, match="validation loss became nan in epoch 1, step 6 of 6"):
+        run(small(), tmp_path, threads=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_epoch_brings_each_image_at_most_once_in_full_batches() -> None:
     config = small("augment=none")
     trainer = trainer_of(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import os
 import platform
 import subprocess
@@ -102,6 +103,9 @@ def run(
             val = None
             if dataset.validation:
                 val = evaluate(trainer.result, dataset.validation, config, fmt)
+                if not math.isfinite(val.loss):  # the last steps' updates show only here
+                    step = trainer.steps_per_epoch
+                    raise trainer.diverged("validation loss", val.loss, trainer.epoch, step)
             clock.train += tock - tick
             clock.evaluate += time.perf_counter() - tock
             row = {

@@ -106,12 +106,16 @@ class Trainer:
         broken = (~losses.isfinite()).nonzero()
         if len(broken):
             step = int(broken[0])
-            rate = self.scheduler.get_last_lr()[0]
-            raise DivergedError(
-                f"the loss became {float(losses[step])} in epoch {self.epoch + 1}, step {step + 1} "
-                f"of {self.steps_per_epoch}, at a learning rate of {rate:.3g}; try a lower "
-                f"optimizer.lr (now {self.config.optimizer.lr:g}) or a longer scheduler.warmup."
-            )
+            raise self.diverged("loss", float(losses[step]), self.epoch + 1, step + 1)
+
+    def diverged(self, name: str, loss: float, epoch: int, step: int) -> DivergedError:
+        """The error for a loss that is not finite; epoch and step count from 1."""
+        rate = self.scheduler.get_last_lr()[0]
+        return DivergedError(
+            f"the {name} became {loss} in epoch {epoch}, step {step} of {self.steps_per_epoch}, "
+            f"at a learning rate of {rate:.3g}; try a lower optimizer.lr (now "
+            f"{self.config.optimizer.lr:g}) or a longer scheduler.warmup."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, enough to go on after this epoch."""
