@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Spread:
 
 
 def in_turns(
-    sides: dict[str, Callable[[], float]], repeats: int, unit: str
+    sides: Mapping[str, Callable[[], float]], repeats: int, unit: str
 ) -> dict[str, list[float]]:
     """Measure A, B, A, B, ..., so that a change of the machine's mood meets both alike."""
     values: dict[str, list[float]] = {name: [] for name in sides}
@@ -258,6 +258,8 @@ class Report:
         }
         shown = ", ".join(f"{k} {v}" for k, v in self.content["machine"].items())
         say(f"== {name}: {shown}")
+        if self.content["machine"]["load_average"] > 0.7:
+            say("   the machine is busy, or was a minute ago: figures will be too low")
 
     def add(self, part: str, figures: Any, content: Table) -> None:
         """Keep and print a part's figures and their table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import os
@@ -224,7 +225,7 @@ class Bench:
         config = self.config(side)
         network, fmt = self._network(config)
         cpu, layout = torch.device("cpu"), fmt.torch_memory_format
-        network.train().to(memory_format=layout)  # type: ignore[call-overload]
+        network.train().to(memory_format=layout)
         images = normalize(to_unit(self.train.images[: side.batch_size]), config.data)
         images, labels = images.contiguous(memory_format=layout), self.train.labels[: len(images)]
         optimizer = build_optimizer(config.optimizer, network.parameters())
@@ -325,6 +326,6 @@ def measure_in_turns(
     from benchmarks._measure import in_turns
 
     told = child.prepare(*sides)
-    named = {str(side): lambda side=side: child.measure(side) for side in sides}  # type: ignore[misc]
+    named = {str(side): functools.partial(child.measure, side) for side in sides}
     rates = in_turns(named, repeats, "images/s")
     return {side: rates[str(side)] for side in sides}, told

@@ -45,8 +45,10 @@ class SweepFolder:
         ]
         return sorted(rows, key=lambda row: row.ended)
 
-    def over_budget(self) -> int:
-        return sum(kind_of(t) == "over_budget" for t in self._finished())
+    def over_budget(self, until: float) -> int:
+        """Proposals over the limits up to that time."""
+        over = [t for t in self._finished() if kind_of(t) == "over_budget"]
+        return sum(t.datetime_complete.timestamp() <= until for t in over if t.datetime_complete)
 
     def _finished(self) -> list[optuna.trial.FrozenTrial]:
         journal = self._folder / "study.journal"

@@ -128,7 +128,7 @@ def compare(folder: Path, sampler: str, workers: int, n: int, repeats: int) -> d
         sweeps[side].append(sweep(folder, side, sampler, workers, n))
         return sweeps[side][-1].wall
 
-    walls = in_turns({side: lambda side=side: measure(side) for side in SIDES}, repeats, "s")  # type: ignore[misc]
+    walls = in_turns({side: functools.partial(measure, side) for side in SIDES}, repeats, "s")
     return {
         side: {"wall": walls[side], "further": [s.further() for s in sweeps[side]]}
         for side in SIDES
@@ -185,7 +185,7 @@ def uneven(report: Report, folder: Path, sizes: Sizes, repeats: int) -> None:
     def measure(side: str) -> float:
         return sweep(folder, side, "random", 2, n, [f"sleep={SHORTEST}"]).wall
 
-    walls = in_turns({side: lambda side=side: measure(side) for side in SIDES}, repeats, "s")  # type: ignore[misc]
+    walls = in_turns({side: functools.partial(measure, side) for side in SIDES}, repeats, "s")
     ideal = work / 2
     rows = [
         [side, Spread.of(walls[side]).text(1), f"{ideal:.1f}",

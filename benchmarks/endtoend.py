@@ -1,0 +1,267 @@
+"""A sweep from start to end: the stock sweeper with the plain loop as its task, against ours.
+
+python -m benchmarks.endtoend --images 10000 --epochs 3 --trials 8
+
+Both search the widths of `search=widths` under 20,000 parameters, on the same MNIST images, and
+are timed from the command to the end of the last of `--trials` trained trials. The stock sweeper
+knows no budget: its task returns infinity for a candidate over it, without training. Ours then
+goes on, if need be, until it reaches the stock's best value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from benchmarks._measure import (
+    REPOSITORY,
+    Command,
+    Report,
+    data_overrides,
+    parser,
+    read_lines,
+    say,
+    scratch,
+    table,
+)
+from benchmarks._sides import Child, Setting, Side, compose_config
+from benchmarks._trials import SweepFolder
+from budgetsweep.data import load, stratified
+
+MANY = 10_000  # trials to ask for; the sweep is ended when it has trained enough
+SWEEP_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One sweep."""
+
+    seconds: float  # from the command to the end of the last trained trial that was asked for
+    best: float  # validation loss among them
+    epochs: int  # trained by them
+    over_budget: int  # proposals in the meantime
+    history: list[tuple[float, float]]  # (seconds, value) of each trained trial, in order
+    reached: float = math.nan  # seconds until the value to be reached
+
+
+@dataclass
+class Bench:
+    """What the sweeps share."""
+
+    options: argparse.Namespace
+    folder: Path
+    data: list[str]
+
+    @property
+    def indices(self) -> Path:
+        return self.folder / "indices.pt"
+
+    def write_indices(self) -> None:
+        """Let the plain loop train and validate on the very images that ours does."""
+        load(compose_config(*self.data).data)  # fetches and checks the files
+        from torchvision.datasets import MNIST
+
+        labels = MNIST(str(Path(self.options.root).expanduser()), train=True).targets
+        held_out = stratified(labels, self.options.validation, 0)
+        rest = torch.ones(len(labels), dtype=torch.bool)
+        rest[held_out] = False
+        rest = rest.nonzero().squeeze(1)
+        train = rest[stratified(labels[rest], self.options.images, 0)]
+        torch.save([train, held_out], self.indices)
+
+
+def loader_workers(bench: Bench) -> int:
+    """Give the plain loop its best number of loader processes beside two threads."""
+    say("the plain loop's best number of loader processes, 2 threads")
+    steps = 3 if bench.options.quick else 40
+    rates = {}
+    with Child(Setting(2, steps, data_overrides(bench.options))) as child:
+        for n in (0, 2):
+            child.prepare(Side("plain", loader_workers=n))
+        for n in (0, 2):
+            rates[n] = child.measure(Side("plain", loader_workers=n))
+            say(f"  {n}: {rates[n]:,.0f} images/s")
+    return max(rates, key=lambda n: rates[n])
+
+
+def space() -> list[str]:
+    """The search space of `search=widths`, as overrides that both sweepers read."""
+    search = OmegaConf.load(REPOSITORY / "conf" / "search" / "widths.yaml")
+    params = OmegaConf.select(search, "hydra.sweeper.params")
+    return [f"{key}={values}" for key, values in params.items()]
+
+
+def stock(bench: Bench, name: str, settings: Sequence[str]) -> Outcome:
+    """The stock sweeper over the plain loop, until it has trained enough."""
+    options, folder = bench.options, bench.folder / name.replace(" ", "_").replace(",", "")
+    trace = folder / "trace.jsonl"
+    command = [
+        "-m", "benchmarks.apps.plain", "--multirun", f"hydra.sweep.dir='{folder}'",
+        f"root='{Path(options.root).expanduser().absolute()}'", f"indices='{bench.indices}'",
+        f"trace='{trace}'", f"epochs={options.epochs}", f"hydra.sweeper.n_trials={MANY}",
+        f"hydra.sweeper.sampler.seed={options.seed}", *settings, *space(),
+    ]  # fmt: skip
+    progress = Progress(name, options.trials)
+
+    def trained() -> list[dict[str, Any]]:
+        return [line for line in read_lines(trace) if line["what"] == "trained"]
+
+    with Command(command, folder) as running:
+        running.watch(lambda: progress.reached(len(trained())), options.timeout)
+    rows = sorted(trained(), key=lambda row: row["time"])[: options.trials]
+    history = [(row["time"] - running.started, row["value"]) for row in rows]
+    if not history:
+        raise RuntimeError(f"{name}: nothing was trained; see {running.log}")
+    before = [x for x in read_lines(trace) if x["time"] <= rows[-1]["time"]]
+    return Outcome(
+        seconds=history[-1][0],
+        best=min(value for _, value in history),
+        epochs=options.epochs * len(history),
+        over_budget=sum(x["what"] == "over_budget" for x in before),
+        history=history,
+    )
+
+
+def ours(bench: Bench, name: str, target: float, settings: Sequence[str] = ()) -> Outcome:
+    """Our sweeper over our training, until it has trained enough and reached the target."""
+    options, folder = bench.options, bench.folder / name.replace(" ", "_").replace(",", "")
+    command = [
+        "-m", "budgetsweep.train", "--multirun", "search=widths", *bench.data,
+        f"hydra.sweep.dir='{folder}'", f"trainer.epochs={options.epochs}",
+        f"hydra.sweeper.n_trials={MANY}", f"hydra.sweeper.sampler.seed={options.seed}", *settings,
+    ]  # fmt: skip
+    sweep, progress = SweepFolder(folder), Progress(name, options.trials)
+    deadline = time.time() + options.patience
+
+    def done() -> bool:
+        trained = sweep.trained()
+        found = any(t.value is not None and t.value <= target for t in trained)
+        return progress.reached(len(trained)) and (found or time.time() > deadline)
+
+    with Command(command, folder) as running:
+        running.watch(done, options.timeout)
+        trained = sweep.trained()
+        over_budget = sweep.over_budget()
+    history = [
+        (t.ended - running.started, math.inf if t.value is None else t.value) for t in trained
+    ]
+    counted = history[: options.trials]
+    return Outcome(
+        seconds=counted[-1][0],
+        best=min(value for _, value in counted),
+        epochs=sum(t.epochs for t in trained[: options.trials]),
+        over_budget=over_budget,
+        history=history,
+        reached=first_at(history, target),
+    )
+
+
+@dataclass
+class Progress:
+    """Says when another trial has been trained."""
+
+    name: str
+    wanted: int
+    seen: int = 0
+
+    def reached(self, n: int) -> bool:
+        if n != self.seen:
+            say(f"  {self.name}: {n} trained, {self.wanted} wanted")
+            self.seen = n
+        return n >= self.wanted
+
+
+def first_at(history: list[tuple[float, float]], target: float) -> float:
+    """Seconds until a value at or below the target; NaN if there was none."""
+    return next((seconds for seconds, value in history if value <= target), math.nan)
+
+
+def row(name: str, outcome: Outcome, ours_outcome: Outcome | None) -> list[str]:
+    """A line of the table; against ours where another outcome is given."""
+    cells = [name, f"{outcome.seconds:.0f}", f"{outcome.best:.4f}", str(outcome.epochs)]
+    if ours_outcome is None:
+        return [*cells, "", "", ""]
+    reached = first_at(ours_outcome.history, outcome.best)
+    took = "not reached" if math.isnan(reached) else f"{reached:.0f}"
+    faster = "" if math.isnan(reached) else f"{outcome.seconds / reached:.1f} ×"
+    return [*cells, f"{outcome.seconds / ours_outcome.seconds:.1f} ×", took, faster]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    report = Report("endtoend", options)
+    with scratch() as folder:
+        data = [
+            *data_overrides(options),
+            f"data.limit={options.images}",
+            f"data.validation={options.validation}",
+        ]
+        bench = Bench(options, folder, data)
+        bench.write_indices()
+        outcomes = run_all(bench, loader_workers(bench))
+    headings = [
+        "sweep", "s", "best validation loss", "epochs trained",
+        "s / ours", "ours reached its best after, s", "s / that",
+    ]  # fmt: skip
+    title = (
+        f"{options.trials} trained trials of {options.epochs} epochs, {options.images:,} MNIST "
+        f"images, {options.validation:,} for validation, 20,000 parameters"
+    )
+    rival = outcomes["ours"]
+    rows = [row(n, o, rival if n.startswith("stock") else None) for n, o in outcomes.items()]
+    figures = {name: vars(outcome) for name, outcome in outcomes.items()}
+    report.add("sweeps", figures, table(title, headings, rows))
+    report.close()
+
+
+def run_all(bench: Bench, workers: int) -> dict[str, Outcome]:
+    """The stock's defaults, a careful user's settings, then ours with the better one's value."""
+    default = f"stock, one trial at a time, 2 threads, {workers} loader processes"
+    careful = "stock, joblib, 2 workers of 1 thread"
+    outcomes = {
+        default: stock(
+            bench, "stock, its defaults", ["threads=2", f"loader_workers={workers}"]
+        ),
+        careful: stock(
+            bench,
+            "stock, careful",
+            ["threads=1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
+             "hydra.sweeper.n_jobs=2"],
+        ),
+    }  # fmt: skip
+    target = min(outcome.best for outcome in outcomes.values())
+    outcomes["ours"] = ours(bench, "ours", target)
+    if not bench.options.quick:
+        unpruned = ours(bench, "ours, no pruning", math.inf, ["hydra/sweeper/pruner=none"])
+        outcomes["ours, no pruning"] = replace(unpruned, reached=math.nan)
+    return outcomes
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--images", type=int, help="for training (10,000)")
+    options.add_argument("--validation", type=int, help="images (2,000)")
+    options.add_argument("--epochs", type=int, help="of a trial (3)")
+    options.add_argument("--trials", type=int, help="to train (8)")
+    options.add_argument("--seed", type=int, default=0, help="of the samplers")
+    options.add_argument("--patience", type=float, help="s that ours may take to the target (150)")
+    options.add_argument("--timeout", type=float, default=SWEEP_TIMEOUT, help="s, of one sweep")
+    chosen = options.parse_args(arguments)
+    usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "trials": 8, "patience": 150}
+    quick = {"images": 640, "validation": 200, "epochs": 1, "trials": 2, "patience": 5}
+    for name, value in (quick if chosen.quick else usual).items():
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, value)
+    return chosen
+
+
+if __name__ == "__main__":
+    main()
