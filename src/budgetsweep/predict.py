@@ -167,10 +167,12 @@ def _place(grey: Tensor, size: int, share: float, middle: str) -> Tensor:
 def _offset(profile: Tensor, size: int, middle: str) -> int:
     """Where a drawing begins along one axis; `profile` is its brightness along that axis."""
     n = len(profile)
-    centre = n / 2
     if middle == "mass":
-        centre = float((profile * (torch.arange(n) + 0.5)).sum() / profile.sum())
-    return min(max(round(size / 2 - centre), 0), size - n)
+        # MNIST's centres of mass all lie on pixel 14 of 0–27, not between 13 and 14.
+        first = size // 2 - float((profile * torch.arange(n)).sum() / profile.sum())
+    else:
+        first = (size - n) / 2
+    return min(max(round(first), 0), size - n)
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
