@@ -51,9 +51,8 @@ def test_a_mistake_is_told_in_words(line: str, words: list[str], tmp_path: Path)
         (["--help"], ["One run:", "A sweep:", "optimizer: adamw, sgd"]),
         (["--cfg", "job"], ["conv5:", "max_parameters: 20000"]),
         (["--info", "defaults"], ["model/reference"]),
-        (["-sc", "query=bash"], []),
     ],
-    ids=["help", "cfg", "info", "completion"],
+    ids=["help", "cfg", "info"],
 )
 def test_what_hydra_users_expect_works(
     arguments: list[str], words: list[str], tmp_path: Path
