@@ -50,7 +50,7 @@ set is never read. The parameters are counted in the exported program, and must 
 run's. In ONNX files, batch norm that directly follows a convolution is then folded into it, so that
 they store fewer numbers. export.json keeps all that is printed.
 
-There is no export to C: no maintained library was found that takes every network of this package.
+There is no export to C source or a header; network.onnx is what converters start from.
 """
 
 
