@@ -1,6 +1,6 @@
 """What pruning saves, and what it does to the best value: the same sweep with and without it.
 
-python -m benchmarks.pruning --images 2000 --epochs 9 --trials 12 --seeds 3
+python -m benchmarks.pruning --images 2000 --epochs 9 --trials 10 --seeds 3
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--images", type=int, help="for training (2,000)")
     options.add_argument("--validation", type=int, help="images (2,000)")
     options.add_argument("--epochs", type=int, help="of a whole trial (9)")
-    options.add_argument("--trials", type=int, help="to train (12)")
+    options.add_argument("--trials", type=int, help="to train (10)")
     options.add_argument("--seeds", type=int, help="of the sampler (3)")
     chosen = options.parse_args(arguments)
-    usual = {"images": 2_000, "validation": 2_000, "epochs": 9, "trials": 12, "seeds": 3}
+    usual = {"images": 2_000, "validation": 2_000, "epochs": 9, "trials": 10, "seeds": 3}
     quick = {"images": 256, "validation": 100, "epochs": 3, "trials": 3, "seeds": 1}
     for name, value in (quick if chosen.quick else usual).items():
         if getattr(chosen, name) is None:
