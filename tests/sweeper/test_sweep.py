@@ -45,9 +45,11 @@ def test_exactly_n_trials_are_trained_and_none_over_its_limit(
     sweep(tmp_path / "s", X, WIDTH, LIMITS, n_trials(12), launcher, f"trace={trace}")
     ended = [number for what, number, _ in traced(trace) if what == "end"]
     assert len(ended) == len(set(ended)) == summary(tmp_path / "s")["trained"] == 12
-    assert {t.number for t in study(tmp_path / "s").trials if t.params["width"] <= 10} == set(ended)
+    # A candidate that the other worker made superfluous goes back to the queue, untrained.
+    done = [t for t in study(tmp_path / "s").trials if t.state.name != "WAITING"]
+    assert {t.number for t in done if t.params["width"] <= 10} == set(ended)
     assert trial_folders(tmp_path / "s") == {str(number) for number in ended}
-    assert summary(tmp_path / "s")["over_budget"] == len(study(tmp_path / "s").trials) - 12 > 0
+    assert summary(tmp_path / "s")["over_budget"] == len(done) - 12 > 0
 
 
 def test_best_value_is_that_of_the_closed_form(tmp_path: Path) -> None:
