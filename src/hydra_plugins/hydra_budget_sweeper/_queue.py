@@ -1,21 +1,16 @@
 """Which trial comes next: interrupted ones, enqueued ones, then the sampler's proposals."""
 
-from __future__ import annotations
-
 import logging
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from optuna import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ._ledger import Ledger, Note, note_of, point, write_note
+from ._session import Session
+from ._settings import Settings
 from ._study import stop
-
-if TYPE_CHECKING:
-    from ._settings import Settings
-    from ._worker import Session
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +68,12 @@ def take_back(session: Session) -> bool:
         if trial.state is not TrialState.RUNNING:
             continue
         note = note_of(trial)
-        if not note.worker or not session.watch.is_alive(note.worker):
-            retry_or_fail(session, trial, note)
+        if note.worker and session.watch.is_alive(note.worker):
+            continue
+        # Looked at anew: it may have ended its trial, and then itself, in the meantime.
+        trial = session.frozen(trial)
+        if trial.state is TrialState.RUNNING:
+            retry_or_fail(session, trial, note_of(trial))
             taken = True
     return taken
 
@@ -89,7 +88,7 @@ def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
         retries = 1 if moved_on else retries + 1
     if retries > session.settings.max_retries:
         reason = f"its worker died {retries} times without progress (killed, or out of memory?)"
-        fail(session, trial, reason, None)
+        fail(session.study, trial, reason, None)
         return
     if note.started:
         log.warning("Trial %d was interrupted; it goes on in its own folder", trial.number)
@@ -104,10 +103,11 @@ def put_back(study: Study, trial_id: int, note: Note) -> None:
     study._storage.set_trial_state_values(trial_id, state=TrialState.WAITING)
 
 
-def fail(session: Session, trial: FrozenTrial, error: str, traceback: str | None) -> None:
+def fail(study: Study, trial: FrozenTrial, error: str, traceback: str | None) -> None:
+    """End a trial that no worker can bring to its end."""
     note = replace(note_of(trial), error=error, traceback=traceback)
-    write_note(session.study, trial._trial_id, note)
-    session.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+    write_note(study, trial._trial_id, note)
+    study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     log.error("Trial %d failed: %s", trial.number, error)
 
 
@@ -138,7 +138,7 @@ def _has_untried(session: Session) -> bool:
     """Return False if a finite space has nothing left; help a sampler that only repeats itself."""
     space, ledger = session.plan.space, session.ledger
     size = space.size()
-    if size is None or size > _MAX_WALK or session.extend is not None:
+    if size is None or size > _MAX_WALK or session.plan.extend is not None:
         return True
     being_tried = ledger.tried | {point(t.params) for t in ledger.open}
     if len(being_tried) < size and ledger.repeats_in_a_row < _MAX_REPEATS:

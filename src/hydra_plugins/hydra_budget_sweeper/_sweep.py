@@ -30,10 +30,11 @@ from ._presence import Presence, exclusive, try_exclusive
 from ._progress import Monitor
 from ._queue import put_back
 from ._results import Results
+from ._session import Plan
 from ._settings import Settings
 from ._space import Params, override_text, parse_point, parse_space
 from ._study import WORKERS, open_study, place_of, seed_of, stopped
-from ._worker import Plan, Worker
+from ._worker import Worker
 
 log = logging.getLogger(__name__)
 

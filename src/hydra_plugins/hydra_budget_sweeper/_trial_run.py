@@ -1,7 +1,5 @@
 """One trial as a Hydra job: its folder, its log, its progress reports and how it ended."""
 
-from __future__ import annotations
-
 import logging
 import math
 import signal
@@ -13,17 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.utils import JobStatus, run_job
 from omegaconf import DictConfig
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
+from ._session import Session
 from .trial import reporting_to
-
-if TYPE_CHECKING:
-    from ._worker import Session
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +52,7 @@ def run_trial(session: Session, trial: Trial, config: DictConfig) -> Outcome:
                 session.interrupts.let_through(),
                 _time_limit(session),
             ):
-                return session.worker.task(cfg)
+                return session.task(cfg)
         except TrialPruned as reason:
             # Handled here, Hydra does not log it as a failure.
             log.info("PRUNED %s", reason)
@@ -65,13 +61,14 @@ def run_trial(session: Session, trial: Trial, config: DictConfig) -> Outcome:
         except SystemExit as exit_:
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
 
-    job = run_job(
-        task_function=guarded,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-        hydra_context=session.worker.context,
-    )
+    with session.job():
+        job = run_job(
+            task_function=guarded,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=session.context,
+        )
     seconds = time.monotonic() - start
     if pruned:
         folder = Path(config.hydra.runtime.output_dir)

@@ -1,0 +1,118 @@
+"""What a worker knows: the plan of the sweep, and its own view of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ._compose import Composer
+from ._constraints import Constraints
+from ._interrupt import Interrupts
+from ._ledger import Ledger
+from ._presence import Watch, exclusive
+from ._settings import Settings
+from ._space import Space
+from ._study import WORKERS, StudyPlace, build_pruner, build_sampler, stopped
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs to know of its sweep; goes to other processes and machines."""
+
+    run: str
+    sweeper: str
+    sweeper_pid: int
+    place: StudyPlace
+    settings: Settings
+    space: Space
+    constraints: Constraints
+    extend: Callable[[DictConfig, Trial], None] | None
+    seed: int
+    master: DictConfig
+    example: tuple[str, ...]
+    quiet: bool
+
+    @property
+    def hidden(self) -> Path:
+        return self.place.folder / WORKERS
+
+
+class Session:
+    """One worker's hold on the sweep, from its first trial to its last.
+
+    Args:
+        plan: The sweep's.
+        task: The application's task function.
+        context: Hydra's, for the jobs.
+        name: The worker's, which trials in its hands carry.
+        interrupts: When signals may become exceptions.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        task: TaskFunction,
+        context: HydraContext,
+        name: str,
+        interrupts: Interrupts,
+    ) -> None:
+        self.plan, self.settings = plan, plan.settings
+        self.task, self.context = task, context
+        self.name, self.interrupts = name, interrupts
+        self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
+        self.study = optuna.load_study(
+            storage=plan.place.open_storage(),
+            study_name=plan.place.name,
+            sampler=self.sampler,
+            pruner=build_pruner(self.settings.pruner, len(self.settings.directions)),
+        )
+        self.ledger = Ledger(self.study)
+        self.watch = Watch(plan.hidden, self.settings.lease)
+        self.composer = Composer(context.config_loader, plan.master, plan.example)
+        self._hydra: Any = HydraConfig.instance().cfg
+        self._log_is_trials = False
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold what all workers of the folder share; trials are claimed under it."""
+        return exclusive(self.plan.hidden / "claim.lock")
+
+    def stopped(self) -> bool:
+        return stopped(self.study, self.plan.run) is not None
+
+    def frozen(self, trial: Trial | FrozenTrial) -> FrozenTrial:
+        """Return what the study holds of a trial now."""
+        return self.study._storage.get_trial(trial._trial_id)
+
+    def tell(self, trial: Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """End a trial in the study."""
+        try:
+            self.study.tell(trial, values=values, state=state)
+        except RuntimeError as error:
+            # The grid sampler stops the study after its last point; the queue sees to that.
+            if "Study.stop" not in str(error):
+                raise
+
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Let a job have Hydra's global configuration and log for the length of the block."""
+        self._log_is_trials = True
+        try:
+            yield
+        finally:
+            HydraConfig.instance().cfg = self._hydra
+
+    def log_as_worker(self) -> None:
+        """Log to the worker's own file again; done late, for it costs a millisecond or two."""
+        if self._log_is_trials and self._hydra is not None:
+            configure_log(self._hydra.hydra.job_logging, self._hydra.hydra.verbose)
+        self._log_is_trials = False
