@@ -17,6 +17,7 @@ CONF = Path(__file__).parent / "apps" / "conf"
     "overrides",
     [
         ["x=1.5", "width=3"],
+        ["x=-0.25", "y=1e-05", "width=0", "+n=1e3", "+m=007", "+o='3'", "+p=1.", "+q=-2"],
         ["shape=big", "x=2", "shape.slack=7"],
         ["x=1", "shape=small"],
         ["layers=[1,[2]]", "dropout=null", "trace='a b'"],
