@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,8 +91,9 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         ["scheduler=step", "scheduler.step_epochs=1"],
         ["scheduler=constant", "trainer.ema=0.9"],
         ["data.validation=0", "augment=none"],
+        ["trainer.validations_per_epoch=3"],
     ],
-    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation"],
+    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation", "looked at often"],
 )
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupted_run_ends_with_the_same_bits(
@@ -101,18 +105,18 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     class Interrupted(Exception):
         pass
 
-    train_epoch = Trainer.train_epoch
+    train_parts = Trainer.train_parts
 
-    def interrupt(self: Trainer, on_step: Any) -> float:
+    def interrupt(self: Trainer, parts: int, on_step: Any) -> Iterator[float]:
         steps = iter(range(3))
 
         def advance() -> None:
             if self.epoch == at and next(steps) == 2:
                 raise Interrupted  # in mid-epoch, with steps taken that no checkpoint holds
 
-        return train_epoch(self, advance)
+        return train_parts(self, parts, advance)
 
-    monkeypatch.setattr(Trainer, "train_epoch", interrupt)
+    monkeypatch.setattr(Trainer, "train_parts", interrupt)
     with pytest.raises(Interrupted):
         run(small(*overrides), broken, threads=1)
     monkeypatch.undo()
@@ -186,8 +190,64 @@ def test_without_validation_there_is_no_validation_loss(tmp_path: Path) -> None:
 def test_each_epochs_validation_loss_is_reported(tmp_path: Path) -> None:
     seen: list[tuple[float, int]] = []
     summary = run(small(), tmp_path, threads=1, report=lambda v, step: seen.append((v, step)))
-    assert [step for _, step in seen] == [0, 1, 2]
+    assert [step for _, step in seen] == [1, 2, 3]
     assert seen[-1][0] == summary["val_loss"]
+
+
+def test_looking_more_often_changes_no_number(tmp_path: Path) -> None:
+    seen: list[tuple[float, int]] = []
+    once = run(small(), tmp_path / "once", threads=1)
+    often = run(
+        small("trainer.validations_per_epoch=4"), tmp_path / "often", threads=1,
+        report=lambda v, step: seen.append((v, step)),
+    )  # fmt: skip
+    assert [step for _, step in seen] == list(range(1, 13))
+    assert [float(row[0]) for row in losses(tmp_path / "often")][:5] == [0.25, 0.5, 0.75, 1, 1.25]
+    assert losses(tmp_path / "often")[3::4] == losses(tmp_path / "once")
+    assert often["val_loss"] == once["val_loss"]
+    assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
+
+
+def test_it_is_not_looked_at_more_often_than_there_are_steps(tmp_path: Path) -> None:
+    run(small("trainer.validations_per_epoch=100", "trainer.epochs=1"), tmp_path, threads=1)
+    assert len(losses(tmp_path)) == 6  # of 200 images in batches of 32
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_to_about_the_same_loss(tmp_path: Path) -> None:
+    plain = run(small(), tmp_path / "plain", threads=1)
+    compiled = run(small("trainer.compile=true"), tmp_path / "compiled", threads=1)
+    assert compiled["val_loss"] == pytest.approx(plain["val_loss"], abs=1e-3)
+    assert weights(tmp_path / "compiled").keys() == weights(tmp_path / "plain").keys()
+
+
+def test_memory_of_freed_tensors_is_kept() -> None:
+    """Counted by the system: how often a process had to be given a new page."""
+    program = """
+import resource, sys
+import torch
+from budgetsweep.tuning import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step():
+    torch.ones(8, 2**20).mul(2)  # two of 32 MB each
+for _ in range(4):
+    step()
+before = pages()
+for _ in range(5):
+    step()
+print(pages() - before)
+"""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("needs glibc")
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", program, how], check=True, text=True,
+                                capture_output=True).stdout)
+        for how in ("kept", "returned")
+    }  # fmt: skip
+    assert faults["kept"] * 10 < faults["returned"]
 
 
 def test_over_budget_reads_no_data_and_writes_nothing(
@@ -237,14 +297,14 @@ def test_a_loss_that_is_not_a_number_names_epoch_step_and_rate() -> None:
 def test_a_last_update_that_breaks_the_network_is_told_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_epoch = Trainer.train_epoch
+    train_parts = Trainer.train_parts
 
-    def broken(self: Trainer, on_step: Any) -> float:
-        loss = train_epoch(self, on_step)
-        next(self.network.parameters()).data.fill_(torch.nan)
-        return loss
+    def broken(self: Trainer, parts: int, on_step: Any) -> Iterator[float]:
+        for loss in train_parts(self, parts, on_step):
+            next(self.network.parameters()).data.fill_(torch.nan)
+            yield loss
 
-    monkeypatch.setattr(Trainer, "train_epoch", broken)
+    monkeypatch.setattr(Trainer, "train_parts", broken)
     with pytest.raises(DivergedError, match="validation loss became nan in epoch 1, step 6 of 6"):
         run(small(), tmp_path, threads=1)
     assert list(tmp_path.iterdir()) == []

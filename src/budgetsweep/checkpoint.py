@@ -18,6 +18,7 @@ CHECKPOINT, MODEL = "checkpoint.pt", "model.pt"
 _FREE = {
     "resume", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
+    "trainer.compile", "trainer.validations_per_epoch",
 }  # fmt: skip
 
 

@@ -183,6 +183,17 @@ class TrainerConfig:
     memory_format: Literal["auto", "channels_last", "contiguous"] = setting(
         "auto", "auto: the one measured to be faster here"
     )
+    compile: bool = setting(
+        False,
+        "torch.compile for the network: for long runs, its half minute is spent once a run; on a "
+        "GPU with CUDA graphs",
+    )
+    validations_per_epoch: int = setting(
+        1,
+        "looks at the validation images in an epoch, evenly spaced; a sweep can prune after each",
+        ge=1,
+        le=100,
+    )
     test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
     progress: bool = setting(True, "a progress bar where the output is a terminal")
     tensorboard: bool = setting(False, "write TensorBoard events too (needs the tensorboard extra)")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -101,6 +100,8 @@ def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Ima
 
 def _digits(config: DataConfig) -> tuple[Images, Images]:
     """scikit-learn's 1,797 digits, 8×8 pixels of 0–16, split into 1,437 and 360."""
+    from sklearn.datasets import load_digits  # importing it takes over a second
+
     _check_classes(config, sources.DIGITS)
     pixels, labels = load_digits(return_X_y=True)
     grey = torch.from_numpy(pixels).reshape(-1, 1, 8, 8) * (255 / 16)

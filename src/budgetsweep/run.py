@@ -21,12 +21,12 @@ import budgetsweep
 from budgetsweep import checkpoint
 from budgetsweep.budget import Cost, enforce
 from budgetsweep.config import Config
-from budgetsweep.data import load
+from budgetsweep.data import Dataset, Images, load
 from budgetsweep.files import write_json
 from budgetsweep.model import build_model
 from budgetsweep.tracking import Tracker, progress_bar
 from budgetsweep.training import Trainer, choose_device, evaluate, seed_everything
-from budgetsweep.tuning import Format, choose_format
+from budgetsweep.tuning import Format, choose_format, keep_memory
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def run(
         config: the run; see `budgetsweep.config`.
         folder: takes metrics.csv, checkpoint.pt, model.pt and summary.json.
         threads: CPU threads where `trainer.threads` is null.
-        report: told the validation loss after each epoch; may raise to end the run.
+        report: told the validation loss after each look at the validation images, and how many
+            there have been; may raise to end the run.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
@@ -71,69 +72,114 @@ def run(
         summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
         return summary
 
+    keep_memory()
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
-    device = choose_device(config.trainer.device)
-    seed_everything(config.seed, -1)
-    network = build_model(config.model, config.data).to(device)
-    fmt = Format(**state["format"]) if state else choose_format(network, config, device)
-    trainer = Trainer(network, config, dataset.train, device, fmt)
+    trainer = _trainer(config, dataset, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
-        trainer.load_state_dict(state["trainer"])
         clock, rows = Clock(**state["clock"]), state["rows"]
         log.info("going on after epoch %d of %d", trainer.epoch, config.trainer.epochs)
     setup_seconds = time.perf_counter() - started
     log.info(
         "%s, %s %s, %d threads, %d training images, ready in %.1f s",
-        device, fmt.precision, fmt.memory_format, torch.get_num_threads(), len(dataset.train),
-        setup_seconds,
+        trainer.device, trainer.fmt.precision, trainer.fmt.memory_format, torch.get_num_threads(),
+        len(dataset.train), setup_seconds,
     )  # fmt: skip
-
     tracker = Tracker(folder, rows, config.trainer.tensorboard)
-    images = trainer.steps_per_epoch * trainer.batch_size
-    steps = trainer.steps_per_epoch * config.trainer.epochs
-    done = trainer.steps_per_epoch * trainer.epoch
-    with progress_bar(steps, done, config.trainer.progress) as advance:
-        while trainer.epoch < config.trainer.epochs:
-            tick = time.perf_counter()
-            train_loss = trainer.train_epoch(advance)
-            tock = time.perf_counter()
-            val = None
-            if dataset.validation:
-                val = evaluate(trainer.result, dataset.validation, config, fmt)
-                if not math.isfinite(val.loss):  # the last steps' updates show only here
-                    step = trainer.steps_per_epoch
-                    raise trainer.diverged("validation loss", val.loss, trainer.epoch, step)
-            clock.train += tock - tick
-            clock.evaluate += time.perf_counter() - tock
-            row = {
-                "epoch": trainer.epoch,
-                "lr": trainer.scheduler.get_last_lr()[0],
-                "train_loss": train_loss,
-                "val_loss": val.loss if val else None,
-                "val_accuracy": val.accuracy if val else None,
-                "seconds": clock.train,
-                "images_per_second": images / (tock - tick),
-            }
-            tracker.add(row, config.trainer.epochs)
-            checkpoint.save(
-                folder / checkpoint.CHECKPOINT,
-                {
-                    "identity": checkpoint.identity(config),
-                    "format": dataclasses.asdict(fmt),
-                    "trainer": trainer.state_dict(),
-                    "clock": dataclasses.asdict(clock),
-                    "rows": tracker.rows,
-                },
-            )
-            if val:
-                report(val.loss, trainer.epoch - 1)
+    _fit(trainer, dataset.validation, tracker, clock, report)
+    summary = _summary(trainer, dataset, cost, tracker.rows[-1], clock, setup_seconds)
+    weights = {k: v.cpu() for k, v in trainer.result.state_dict().items()}
+    checkpoint.save(folder / checkpoint.MODEL, weights)
+    write_json(folder / SUMMARY, summary)
+    log.info("%s", _closing(summary, folder))
+    return summary
 
+
+def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:
+    device = choose_device(config.trainer.device)
+    seed_everything(config.seed, -1)
+    network = build_model(config.model, config.data).to(device)
+    fmt = Format(**state["format"]) if state else choose_format(network, config, device)
+    trainer = Trainer(network, config, dataset.train, device, fmt)
+    if state:
+        trainer.load_state_dict(state["trainer"])
+    return trainer
+
+
+def _fit(
+    trainer: Trainer,
+    validation: Images | None,
+    tracker: Tracker,
+    clock: Clock,
+    report: Callable[[float, int], None],
+) -> None:
+    """Train to the last epoch; after each part of one look at the validation images and report."""
+    config = trainer.config
+    parts = min(config.trainer.validations_per_epoch, trainer.steps_per_epoch) if validation else 1
+    steps, total = trainer.steps_per_epoch, config.trainer.epochs
+    with progress_bar(steps * total, steps * trainer.epoch, config.trainer.progress) as advance:
+        while trainer.epoch < total:
+            begun = trainer.epoch
+            tick = time.perf_counter()
+            for part, train_loss in enumerate(trainer.train_parts(parts, advance), start=1):
+                tock = time.perf_counter()
+                clock.train += tock - tick
+                row: dict[str, Any] = {
+                    "epoch": trainer.epoch if part == parts else round(begun + part / parts, 3),
+                    "lr": trainer.scheduler.get_last_lr()[0],
+                    "train_loss": train_loss,
+                    **_validate(trainer, validation),
+                    "seconds": clock.train,
+                    "images_per_second": steps * trainer.batch_size / parts / (tock - tick),
+                }
+                clock.evaluate += time.perf_counter() - tock
+                tracker.add(row, total)
+                if part == parts:
+                    _save(trainer, tracker, clock)
+                if validation:
+                    # A step of the sweep's pruner is one look at the validation images.
+                    report(row["val_loss"], begun * parts + part)
+                tick = time.perf_counter()
+
+
+def _validate(trainer: Trainer, validation: Images | None) -> dict[str, float | None]:
+    if validation is None:
+        return {"val_loss": None, "val_accuracy": None}
+    found = evaluate(trainer.result, validation, trainer.config, trainer.fmt)
+    if not math.isfinite(found.loss):  # the last steps' updates show only here
+        step = trainer.steps_per_epoch
+        raise trainer.diverged("validation loss", found.loss, trainer.epoch, step)
+    return {"val_loss": found.loss, "val_accuracy": found.accuracy}
+
+
+def _save(trainer: Trainer, tracker: Tracker, clock: Clock) -> None:
+    checkpoint.save(
+        tracker.folder / checkpoint.CHECKPOINT,
+        {
+            "identity": checkpoint.identity(trainer.config),
+            "format": dataclasses.asdict(trainer.fmt),
+            "trainer": trainer.state_dict(),
+            "clock": dataclasses.asdict(clock),
+            "rows": tracker.rows,
+        },
+    )
+
+
+def _summary(
+    trainer: Trainer,
+    dataset: Dataset,
+    cost: Cost,
+    last: dict[str, Any],
+    clock: Clock,
+    setup_seconds: float,
+) -> dict[str, Any]:
+    """All that summary.json holds; reads the test set if the run is to."""
+    config, fmt = trainer.config, trainer.fmt
     test = evaluate(trainer.result, dataset.test(), config, fmt) if config.trainer.test else None
-    last = tracker.rows[-1]
-    summary = {
+    images = trainer.steps_per_epoch * trainer.batch_size * trainer.epoch
+    return {
         "model": config.model.name,
         "parameters": cost.parameters,
         "macs": cost.macs,
@@ -149,22 +195,17 @@ def run(
         "train_seconds": clock.train,
         "evaluate_seconds": clock.evaluate,
         "setup_seconds": setup_seconds,
-        "images_per_second": images * trainer.epoch / clock.train,
+        "images_per_second": images / clock.train,
         "data": config.data.name,
         "train_images": len(dataset.train),
         "class_names": list(dataset.class_names),
-        "device": _device_name(device),
+        "device": _device_name(trainer.device),
         "precision": fmt.precision,
         "memory_format": fmt.memory_format,
         "threads": torch.get_num_threads(),
         "versions": versions(),
         "git_commit": git_commit(),
     }
-    weights = {k: v.cpu() for k, v in trainer.result.state_dict().items()}
-    checkpoint.save(folder / checkpoint.MODEL, weights)
-    write_json(folder / SUMMARY, summary)
-    log.info("%s", _closing(summary, folder))
-    return summary
 
 
 def describe(config: Config, cost: Cost) -> str:

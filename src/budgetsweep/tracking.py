@@ -18,7 +18,7 @@ METRICS = "metrics.csv"
 
 
 class Tracker:
-    """The history of a run, one row an epoch."""
+    """The history of a run, a row each time it was looked at: once an epoch or more often."""
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]], tensorboard: bool) -> None:
         self.folder, self.rows = folder, list(rows)
@@ -28,11 +28,11 @@ class Tracker:
         """Log a row and rewrite metrics.csv."""
         self.rows.append(row)
         write_csv(self.folder / METRICS, self.rows)
-        log.info("epoch %d/%d  %s", row["epoch"], epochs, _words(row))
+        log.info("epoch %.7g/%d  %s", row["epoch"], epochs, _words(row))
         if self._board:
             for name, value in row.items():
                 if name != "epoch" and value is not None:
-                    self._board.add_scalar(name, value, row["epoch"])
+                    self._board.add_scalar(name, value, len(self.rows))
             self._board.flush()
 
 

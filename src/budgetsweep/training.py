@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -59,6 +60,11 @@ class Trainer:
             update = get_ema_multi_avg_fn(config.trainer.ema)
             self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.epoch = 0
+        self.logits: Callable[[Tensor], Tensor] = self.network.logits
+        if config.trainer.compile:
+            # On a GPU the launches of a step cost more than its arithmetic: replay them as a graph.
+            mode = "reduce-overhead" if device.type == "cuda" else "default"
+            self.logits = torch.compile(self.logits, mode=mode)
 
     @property
     def result(self) -> nn.Module:
@@ -75,32 +81,52 @@ class Trainer:
             yield images.contiguous(memory_format=layout), self.train_labels[index]
 
     def train_epoch(self, on_step: Callable[[], object] = lambda: None) -> float:
-        """Train one epoch; the mean training loss.
+        """Train one epoch; the mean training loss. Errors as `train_parts`."""
+        *_, loss = self.train_parts(1, on_step)
+        return loss
+
+    def train_parts(
+        self, parts: int, on_step: Callable[[], object] = lambda: None
+    ) -> Iterator[float]:
+        """Train one epoch, pausing `parts` times (at most once a step), the last time at its end.
+
+        Yields the mean training loss of the epoch so far. What happens in a pause does not change
+        the training, as long as it draws no random numbers.
 
         Raises:
             DivergedError: the loss became NaN or infinite.
         """
         seed_everything(self.config.seed, self.epoch)
         self.network.train()
+        last = self.steps_per_epoch - 1
+        pauses = {self.steps_per_epoch * (part + 1) // parts - 1 for part in range(parts)}
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
-        smoothing = self.config.trainer.label_smoothing
         for step, (images, labels) in enumerate(self.batches()):
-            with self.fmt.autocast(self.device):
-                logits = self.network.logits(images)
-            # cross_entropy is log-softmax and its loss in one kernel.
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+            loss = self._loss(images, labels)
             losses[step] = loss.detach()
-            if step % CHECK_EVERY == 0 or step == self.steps_per_epoch - 1:
+            if step % CHECK_EVERY == 0 or step == last:
                 self._refuse_divergence(losses[: step + 1])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            self.scheduler.step()
-            if self.average:
-                self.average.update_parameters(self.network)
+            self._update(loss)
             on_step()
-        self.epoch += 1
-        return float(losses.mean())
+            self.epoch += step == last
+            if step in pauses:
+                yield float(losses[: step + 1].mean())
+                self.network.train()
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        with self.fmt.autocast(self.device):
+            logits = self.logits(images)
+        # cross_entropy is log-softmax and its loss in one kernel.
+        smoothing = self.config.trainer.label_smoothing
+        return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+    def _update(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.average:
+            self.average.update_parameters(self.network)
 
     def _refuse_divergence(self, losses: Tensor) -> None:
         broken = (~losses.isfinite()).nonzero()
@@ -168,9 +194,15 @@ def to_unit(images: Tensor) -> Tensor:
 
 def normalize(images: Tensor, data: DataConfig) -> Tensor:
     """Subtract the mean and divide by the standard deviation, a channel each."""
-    mean = torch.tensor(data.mean, device=images.device).view(-1, 1, 1)
-    std = torch.tensor(data.std, device=images.device).view(-1, 1, 1)
-    return (images - mean).div_(std)
+    return (images - _column(*data.mean, device=images.device)).div_(
+        _column(*data.std, device=images.device)
+    )
+
+
+@lru_cache
+def _column(*values: float, device: torch.device) -> Tensor:
+    """One value a channel, (C, 1, 1); kept, so that no batch waits for it to reach the device."""
+    return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 def seed_everything(seed: int, epoch: int) -> None:

@@ -137,7 +137,7 @@ def epochs_saved(sweep: Sweep) -> tuple[int, int] | None:
     trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.epochs]
     if not full or not trained:
         return None
-    done = sum(len(t.run.epochs) for t in trained if t.run)
+    done = round(sum(t.run.epochs[-1]["epoch"] for t in trained if t.run))
     return len(trained) * int(full) - done, len(trained) * int(full)
 
 

@@ -39,7 +39,7 @@ def section(sweep: Sweep, beside: Path) -> Section:
 
 
 def _row(sweep: Sweep, trial: Trial, names: list[str], beside: Path) -> str:
-    epochs = len(trial.run.epochs) if trial.run and trial.run.epochs else None
+    epochs = trial.run.epochs[-1]["epoch"] if trial.run and trial.run.epochs else None
     size = facts.parameters(trial, facts.limit(sweep))
     cells = [
         _cell(trial.number, link(trial, beside)),

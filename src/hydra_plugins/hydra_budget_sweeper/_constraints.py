@@ -1,5 +1,6 @@
 """Limits before training: what a candidate violates, which share fits, how near one can get."""
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,10 +73,12 @@ class Feasibility:
         """Return the share of random candidates that fit, and how many were looked at."""
         rng = random.Random(0)
         fitting = looked_at = 0
-        start = monotonic()
-        while looked_at < n_samples and monotonic() - start < _MAX_SECONDS:
+        until = math.inf
+        while looked_at < n_samples and monotonic() < until:
             looked_at += 1
             fitting += excess(self.violations(self.draw(rng))) <= 0
+            # The first look may import what the function needs; that says nothing of the others.
+            until = monotonic() + _MAX_SECONDS if looked_at == 1 else until
         return fitting / max(looked_at, 1), looked_at
 
     def draw(self, rng: random.Random) -> Params:
