@@ -48,7 +48,7 @@ report: $(READY) ## an HTML report of the newest sweep, or of DIR=...
 dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.0.0.1:8080
 	$(VENV)/bin/optuna-dashboard $(DIR)/study.journal --host 127.0.0.1 --port 8080
 
-bench: $(READY) ## all benchmarks, side by side in one go (about 25 minutes, on a quiet machine)
+bench: $(READY) ## all benchmarks, side by side in one go (about 35 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
 test: $(READY) ## the tests, a few minutes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class Trained:
     number: int
     ended: float  # seconds since 1970
     value: float | None  # None: pruned
-    epochs: int
+    epochs: float
     folder: Path
 
 
@@ -37,7 +38,7 @@ class SweepFolder:
                 t.number,
                 t.datetime_complete.timestamp() if t.datetime_complete else 0.0,
                 t.value if t.state.name == "COMPLETE" else None,
-                len(t.intermediate_values),
+                epochs_trained(self._folder / (note_of(t).folder or str(t.number))),
                 self._folder / (note_of(t).folder or str(t.number)),
             )
             for t in self._finished()
@@ -59,3 +60,10 @@ class SweepFolder:
         studies = self._storage.get_all_studies()
         trials = self._storage.get_all_trials(studies[0]._study_id) if studies else []
         return [t for t in trials if t.state.is_finished()]
+
+
+def epochs_trained(folder: Path) -> float:
+    """How far a trial's training got, by its own record."""
+    with open(folder / "metrics.csv", newline="") as file:
+        *_, last = csv.DictReader(file)
+    return float(last["epoch"])

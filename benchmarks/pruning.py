@@ -1,6 +1,6 @@
 """What pruning saves, and what it does to the best value: the same sweep with and without it.
 
-python -m benchmarks.pruning --images 2000 --epochs 9 --trials 10 --seeds 3
+python -m benchmarks.pruning --images 20000 --epochs 3 --trials 10 --seeds 3
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks._measure import (
 )
 from benchmarks._trials import SweepFolder
 
-PRUNERS = {"without": "none", "with hyperband": "hyperband"}
+PRUNERS = {"without": "none", "with asha": "asha"}
 
 
 def sweep(folder: Path, pruner: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def rows(figures: dict[str, list[dict[str, Any]]], seeds: Sequence[int]) -> list
     for turn, seed in enumerate(seeds):
         for name in PRUNERS:
             f = figures[name][turn]
-            counts = [f"{f['trained']}", f"{f['pruned']}", f"{f['epochs']}"]
+            counts = [f"{f['trained']}", f"{f['pruned']}", f"{f['epochs']:.1f}"]
             lines.append(
                 [f"seed {seed}, {name}", *counts, f"{f['seconds']:.0f}", f"{f['best']:.4f}"]
             )
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 figures[name].append(sweep(folder, pruner, seed, options))
                 last = figures[name][-1]
                 say(
-                    f"  seed {seed}, {name}: {last['epochs']} epochs, {last['seconds']:.0f} s, "
+                    f"  seed {seed}, {name}: {last['epochs']:.1f} epochs, {last['seconds']:.0f} s, "
                     f"best {last['best']:.4f}"
                 )
     title = (
@@ -102,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, help="for training (2,000)")
+    options.add_argument("--images", type=int, help="for training (20,000)")
     options.add_argument("--validation", type=int, help="images (2,000)")
-    options.add_argument("--epochs", type=int, help="of a whole trial (9)")
+    options.add_argument("--epochs", type=int, help="of a whole trial (3)")
     options.add_argument("--trials", type=int, help="to train (10)")
     options.add_argument("--seeds", type=int, help="of the sampler (3)")
     chosen = options.parse_args(arguments)
-    usual = {"images": 2_000, "validation": 2_000, "epochs": 9, "trials": 10, "seeds": 3}
+    usual = {"images": 20_000, "validation": 2_000, "epochs": 3, "trials": 10, "seeds": 3}
     quick = {"images": 256, "validation": 100, "epochs": 3, "trials": 3, "seeds": 1}
     for name, value in (quick if chosen.quick else usual).items():
         if getattr(chosen, name) is None:

@@ -1,12 +1,14 @@
 """What the launcher runs: a process that takes trials from the study until there are no more."""
 
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from hydra.types import HydraContext, TaskFunction
@@ -27,6 +29,19 @@ class Worker:
         self.plan = plan
         self.task = task
         self.context = context
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pack the worker so that its process first learns where the application's modules are.
+
+        A process that a cluster's launcher starts does not know the folder of the script.
+        """
+        import cloudpickle
+
+        return {"path": list(sys.path), "packed": cloudpickle.dumps(vars(self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        sys.path.extend(place for place in state["path"] if place not in sys.path)
+        vars(self).update(pickle.loads(state["packed"]))
 
     def __call__(self, _: DictConfig) -> int:
         """Take trials until there are no more; return how many were trained here."""

@@ -67,7 +67,9 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     first = int(checkpoint.read_text()) if cfg.resume and checkpoint.exists() else 0
     for step in range(first, cfg.steps):
         time.sleep(cfg.seconds / cfg.steps)
-        checkpoint.write_text(str(step + 1))
+        half_way = folder / "checkpoint.half"  # a kill must not leave an empty checkpoint
+        half_way.write_text(str(step + 1))
+        half_way.replace(checkpoint)
         trace(cfg, f"step{step}")
         report(value + 1 / (step + 1), step)
     if not cfg.steps:
