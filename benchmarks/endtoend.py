@@ -85,7 +85,7 @@ def loader_workers(bench: Bench) -> int:
     say("the plain loop's best number of loader processes, 2 threads")
     steps = 3 if bench.options.quick else 40
     rates = {}
-    with Child(Setting(2, steps, data_overrides(bench.options))) as child:
+    with Child(Setting(2, steps, data_overrides(bench.options), keep_memory=False)) as child:
         for n in (0, 2):
             child.prepare(Side("plain", loader_workers=n))
         for n in (0, 2):

@@ -43,7 +43,7 @@ class Sizes:
     images: tuple[int, ...]
 
 
-DEFAULT = Sizes(3, 60, 3, (32, 128, 512, 1024), (1_280, 5_120, 20_480))
+DEFAULT = Sizes(4, 50, 3, (32, 128, 512, 1024), (1_280, 5_120, 20_480))
 QUICK = Sizes(2, 3, 1, (32, 128), (256, 512))
 
 OURS, OURS_PLAIN_IMAGES, BARE = Side("ours"), Side("ours", augment=False), Side("bare")
@@ -58,9 +58,9 @@ class Bench:
     data: list[str]
     real: bool = True
 
-    def child(self, threads: int, steps: int | None = None) -> Child:
+    def child(self, threads: int, steps: int | None = None, keep_memory: bool = True) -> Child:
         steps = steps or self.sizes.steps
-        return Child(Setting(threads, steps, self.data, random_data=not self.real))
+        return Child(Setting(threads, steps, self.data, not self.real, keep_memory))
 
 
 def one_run(bench: Bench, threads: int) -> None:
@@ -68,9 +68,9 @@ def one_run(bench: Bench, threads: int) -> None:
     loaders = (0, 2) if threads > 1 else (0,)
     plain = [Side("plain", augment, n) for augment in (True, False) for n in loaders]
     say(f"one run, {threads} threads")
-    with bench.child(threads) as child:
-        sides = [OURS, *plain, OURS_PLAIN_IMAGES, BARE]
-        rates, told = measure_in_turns(child, sides, bench.sizes.repeats)
+    with bench.child(threads) as ours, bench.child(threads, keep_memory=False) as theirs:
+        children = {OURS: ours, **dict.fromkeys(plain, theirs), OURS_PLAIN_IMAGES: ours, BARE: ours}
+        rates, told = measure_in_turns(children, bench.sizes.repeats)
     bench.real = told["real_data"]
     rows = [
         [str(side), Spread.of(rates[side]).text(), *one_run_ratios(side, rates)] for side in rates
@@ -129,7 +129,7 @@ def growth(bench: Bench) -> None:
     batches = [Side("ours", batch_size=n) for n in bench.sizes.batch_sizes]
     say("growth, 1 thread")
     with bench.child(1, steps=max(3, bench.sizes.steps // 5)) as child:
-        rates, _ = measure_in_turns(child, [*batches, *images], 2)
+        rates, _ = measure_in_turns(dict.fromkeys([*batches, *images], child), 2)
     for side, values in rates.items():
         seconds = [(side.images or side.batch_size) / v for v in values]
         unit = "epoch" if side.images else "step"
@@ -181,7 +181,12 @@ def between_trials(folder: Path, data: list[str], n: int) -> tuple[list[float], 
     sweep = folder / "trials"
     command = ["-m", "budgetsweep.train", "--multirun", "search=widths", *data]
     command += ["data.limit=640", "data.validation=100", "trainer.epochs=1"]
-    command += ["hydra/launcher=basic", "hydra.sweeper.n_jobs=1", f"hydra.sweeper.n_trials={n}"]
+    command += [
+        "hydra/sweeper/pruner=none",
+        "hydra/launcher=basic",
+        "hydra.sweeper.n_jobs=1",
+        f"hydra.sweeper.n_trials={n}",
+    ]
     run_command([*command, f"hydra.sweep.dir='{sweep}'"], folder / "log")
     trials = SweepFolder(sweep).trained()
     gaps, setups = [], []

@@ -71,8 +71,9 @@ def keep_memory() -> None:
 def choose_format(network: nn.Module, config: Config, device: torch.device) -> Format:
     """The format the configuration names; where it says auto, the fastest one measured here.
 
-    The answer is kept in the user's cache folder, for each machine, torch, network, image size and
-    number of threads. Plain float32 stays unless another is faster.
+    The answer is kept in the user's cache folder, for each machine, torch, kind of network, image
+    size and number of threads: a sweep measures once, not once a trial. Plain float32 stays unless
+    another is faster.
     """
     candidates = _candidates(config)
     if len(candidates) == 1:
@@ -159,11 +160,21 @@ def _read(cache: Path) -> dict[str, dict[str, str]]:
 
 def _key(network: nn.Module, config: Config, device: torch.device) -> str:
     parts = [
-        machine(), str(device), torch.__version__, torch.get_num_threads(), repr(network),
+        machine(), str(device), torch.__version__, torch.get_num_threads(), _kind(network),
         config.data.size, config.data.channels, config.trainer.batch_size,
         config.trainer.precision, config.trainer.memory_format,
     ]  # fmt: skip
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def _kind(network: nn.Module) -> list[str]:
+    """What a network is made of, whatever its widths."""
+    convolutions = {
+        f"Conv2d {m.kernel_size[0]} {'depthwise' if m.groups > 1 else ''}"
+        for m in network.modules()
+        if isinstance(m, nn.Conv2d)
+    }
+    return sorted(convolutions | {type(m).__name__ for m in network.modules()})
 
 
 def machine() -> str:
