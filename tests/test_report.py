@@ -6,8 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from urllib.parse import unquote
 
 import optuna
 import pytest
+from browsing import browse
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -359,9 +358,6 @@ def test_a_missing_extra_names_the_way_out(sweep: Path, monkeypatch: pytest.Monk
 def test_a_browser_draws_the_page(sweep: Path, width: int, scheme: str, tmp_path: Path) -> None:
     from PIL import Image
 
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("needs Chromium")
     report = write_report(sweep)
     # A window cannot be as narrow as a phone; a frame can.
     frame = tmp_path / "frame.html"
@@ -370,14 +366,11 @@ def test_a_browser_draws_the_page(sweep: Path, width: int, scheme: str, tmp_path
         f'style="border:0;width:{width}px;height:2500px"></iframe>'
     )
     picture = tmp_path / "picture.png"
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+    done = browse(
+        frame.as_uri(), tmp_path / "profile",
         "--virtual-time-budget=8000", "--window-size=1280,2500", f"--screenshot={picture}",
-        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", frame.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+    )  # fmt: skip
     assert "CONSOLE" not in done.stderr
     image = Image.open(picture).convert("RGB").crop((0, 0, width, 2500))
     assert len(image.getcolors(maxcolors=10**6) or []) > 100
