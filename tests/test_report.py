@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import optuna
 import pytest
-from browsing import browse
+from browsing import browse, dom
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -158,7 +158,7 @@ def test_the_headline_counts_every_kind_of_trial_once(sweep: Path) -> None:
         "failed": "1",
     }
     assert told["validation loss"][0] == "0.3"
-    assert told["its parameters"] == ("800", "of 1,000 allowed, 80 %")
+    assert told["its parameters"] == ("800", "80 % of 1,000 allowed")
     # The pruned trial trained 1 of its 4 epochs; 5 trials would have taken 20.
     assert told["epochs saved by pruning"] == ("3", "of 20")
 
@@ -377,3 +377,40 @@ def test_a_browser_draws_the_page(sweep: Path, width: int, scheme: str, tmp_path
     corner = image.getpixel((2, 2))
     assert isinstance(corner, tuple)
     assert (sum(corner) > 384) == (scheme == "light")
+
+
+@pytest.mark.slow
+def test_the_trial_table_is_sorted_by_its_headings_and_filtered(
+    sweep: Path, tmp_path: Path
+) -> None:
+    report = write_report(sweep)
+    clicks = """
+      <script>
+        const heads = [...document.querySelectorAll("#trial-table th button")];
+        const shown = () => [...document.querySelectorAll("#trial-table tbody tr")]
+          .filter((row) => !row.hidden).map((row) => row.cells[0].textContent).join(",");
+        const say = (name) => { document.body.dataset[name] = shown(); };
+        heads.find((b) => b.textContent === "parameters").click();
+        say("smallest");
+        heads.find((b) => b.textContent === "objective").click();
+        heads.find((b) => b.textContent === "objective").click();
+        say("worst");
+        const words = document.getElementById("words");
+        words.value = "too many";
+        words.dispatchEvent(new Event("input"));
+        say("words");
+        words.value = "";
+        const state = document.getElementById("state");
+        state.value = "pruned";
+        state.dispatchEvent(new Event("change"));
+        say("state");
+      </script>"""
+    report.write_text(report.read_text().replace("</body>", f"{clicks}</body>"))
+    page = dom(report.as_uri(), tmp_path / "profile")
+    by_size = sorted(TRIALS, key=lambda n: TRIALS[n][4])
+    assert f'data-smallest="{",".join(map(str, by_size))}"' in page
+    values = {n: row[2] for n, row in TRIALS.items() if row[2] is not None}
+    by_value = sorted(values, key=lambda n: -values[n])
+    assert f'data-worst="{",".join(map(str, by_value))},' in page
+    assert 'data-words="1"' in page
+    assert 'data-state="3"' in page.split("<body")[1].split(">")[0]
