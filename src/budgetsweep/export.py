@@ -36,6 +36,10 @@ _MEASURED = 10_000  # images on which the accuracy of int8 is measured, at most
 _BATCH = 500
 
 HELP = """\
+examples:
+  python -m budgetsweep.export multirun/demo
+  python -m budgetsweep.export outputs/shapes --format onnx --output for-the-phone
+
 Every file takes `pixels`, float32 (batch, channels, size, size) in 0-1, and gives
 `log_probabilities` (batch, classes): subtracting data.mean and dividing by data.std are part of the
 exported network, and the batch may have any size.
@@ -51,6 +55,8 @@ run's. In ONNX files, batch norm that directly follows a convolution is then fol
 they store fewer numbers. export.json keeps all that is printed.
 
 There is no export to C source or a header; network.onnx is what converters start from.
+
+More: docs/own-data.md#export
 """
 
 

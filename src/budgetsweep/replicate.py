@@ -207,21 +207,50 @@ def _verdict(low: float, high: float) -> str:
     return "worse" if high < 0 else "no difference shown"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
+_EPILOG = """examples:
+  python -m budgetsweep.replicate multirun/reproduce-20-epochs --published 0.9945
+  python -m budgetsweep.replicate multirun/joint --top 2 --seeds 5 trainer.epochs=20
+
+Of a folder whose sub-folders are runs that differ by seed: mean, standard deviation and 95 %
+interval of the test accuracy. Of a sweep: its finalists and the reference (the sweep's
+configuration without what was searched) are first trained over the same fresh seeds, in
+FOLDER/replicate; then each is compared with the reference by Welch's t-test. Finished runs are not
+repeated. The tables are also written as replication.md and replication.json.
+
+More: docs/seeds.md
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m budgetsweep.replicate",
-        description="Mean, spread and 95 %% interval over seeds. Given a folder of runs that differ "
-        "by seed, sums them up; given a sweep, first trains its finalists and the reference.",
+        description="Say what several seeds show: mean, spread and 95 % interval, and whether a "
+        "sweep's finalists differ from the reference.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="a folder of seed runs, or a sweep")
-    parser.add_argument("--published", type=float, help="a figure to compare with, fraction")
-    parser.add_argument("--top", type=int, default=3, help="finalists of a sweep (default 3)")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each (default 5)")
-    parser.add_argument(
-        "overrides", nargs="*", help="for the finalists' runs: trainer.epochs=20 ..."
+    p.add_argument("folder", type=Path, help="a folder of seed runs, or a sweep's")
+    p.add_argument(
+        "--published", type=float, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )
-    args = parser.parse_intermixed_args(argv)
+    p.add_argument("--top", type=_positive, default=3, metavar="N", help="finalists of a sweep (3)")
+    p.add_argument("--seeds", type=_positive, default=5, metavar="N", help="runs of each (5)")
+    p.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="for all runs of a sweep's networks"
+    )
+    return p
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compare and print; a person's mistake ends with one line."""
+    args = parser().parse_intermixed_args(argv)
     try:
         if (args.folder / LEADERBOARD).exists():
             print(compare(args.folder, args.top, args.seeds, args.overrides))
