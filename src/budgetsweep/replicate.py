@@ -55,8 +55,10 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     """The summaries of the finished runs in `folder`'s sub-folders, by seed.
 
     Raises:
-        UserError: there is none, or none that read the test set.
+        UserError: there is no such folder, no run in it, or one that did not read the test set.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder.")
     paths = sorted(folder.glob(f"*/{SUMMARY}"))
     runs = [json.loads(path.read_text()) for path in paths]
     if not runs:
