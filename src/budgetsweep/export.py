@@ -54,7 +54,7 @@ set is never read. The parameters are counted in the exported program, and must 
 run's. In ONNX files, batch norm that directly follows a convolution is then folded into it, so that
 they store fewer numbers. export.json keeps all that is printed.
 
-There is no export to C source or a header; network.onnx is what converters start from.
+There is no export to C source here; emx-onnx-cgen (on PyPI) makes it from network.onnx.
 
 More: docs/own-data.md#export
 """

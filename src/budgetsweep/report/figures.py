@@ -260,7 +260,7 @@ def importances_figure(shares: dict[str, float]) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=[shares[n] for n in names], y=names, orientation="h", marker_color=BLUE,
-            texttemplate="%{x:.0%}", textposition="auto",
+            texttemplate="%{x:.0%}", textposition="auto", textangle=0,
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     )  # fmt: skip
