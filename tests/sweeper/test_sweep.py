@@ -461,9 +461,22 @@ def test_leaderboard_is_ranked_and_tells_where(tmp_path: Path) -> None:
         assert float(row["violation:width"]) == (int(row["width"]) - 10) / 10
 
 
-def test_functions_at_the_end_are_called_and_cannot_hurt(tmp_path: Path) -> None:
-    sweep(tmp_path, X, n_trials(1), "hydra.sweeper.on_end=[bowl.break_down,bowl.celebrate]")
+@pytest.mark.parametrize(
+    ("function", "words", "traceback"),
+    [
+        ("bowl.decline", "bowl.decline: nothing to celebrate: open a bottle first", False),
+        ("bowl.break_down", "RuntimeError: no report today", True),
+    ],
+    ids=["a mistake is one line", "a bug shows where"],
+)
+def test_functions_at_the_end_are_called_and_cannot_hurt(
+    tmp_path: Path, function: str, words: str, traceback: bool
+) -> None:
+    ended = sweep(tmp_path, X, n_trials(1), f"hydra.sweeper.on_end=[{function},bowl.celebrate]")
     assert (tmp_path / "ended").read_text() == "yes"
+    told = ended.stdout + ended.stderr
+    assert words in told
+    assert ("Traceback" in told) == traceback
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,9 @@ class Sweep:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
             try:
                 function(self.folder)
+            except ValueError as error:  # a mistake that its message explains
+                log.warning("hydra.sweeper.on_end: %s: %s", name, error)
+                log.debug("its traceback", exc_info=True)  # hydra.verbose=true shows it
             except Exception:
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
