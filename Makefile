@@ -56,11 +56,14 @@ dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.
 bench: $(READY) ## all benchmarks, side by side in one go (about 35 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
+# a process a core, each on one thread
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal
+
 test: $(READY) ## the tests, a few minutes
-	$(RUN) pytest
+	$(PYTEST)
 
 test-all: $(READY) ## the tests, slow ones too
-	$(RUN) pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check src tests benchmarks
