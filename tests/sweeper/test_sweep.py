@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from sweeping import (
     APPS,
@@ -27,6 +28,9 @@ from sweeping import (
     trial_folders,
     wait_for,
 )
+
+from hydra_plugins.hydra_budget_sweeper._constraints import Constraints
+from hydra_plugins.hydra_budget_sweeper._worker import Worker
 
 X = "x=interval(-5,5)"
 WIDTH = "width=range(1,20)"
@@ -526,3 +530,21 @@ def test_a_dead_machine_is_not_waited_for(tmp_path: Path) -> None:
         expect=1,
     )
     assert "went" not in out.stdout
+
+
+def test_a_worker_finds_the_applications_modules_in_a_bare_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a cluster's launcher starts it: Python without the script's folder on its path."""
+    monkeypatch.syspath_prepend(str(APPS))
+    packed = cloudpickle.dumps(Worker(Constraints("bowl.limits"), None, None))  # type: ignore[arg-type]
+    program = """
+import pickle, sys, types
+worker = pickle.loads(sys.stdin.buffer.read())
+print(worker.plan.violations(types.SimpleNamespace(width=15)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=packed, env=environment(), capture_output=True,
+        cwd="/",
+    )  # fmt: skip
+    assert done.stdout.decode().strip() == "{'width': 0.5}", done.stderr.decode()
