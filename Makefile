@@ -6,8 +6,10 @@ READY := $(VENV)/.ready
 SEEDS ?= 5
 EPOCHS ?= 20
 ARGS ?=
-# where a sweep lies, for report and dashboard: the newest one by default
-DIR ?= $(shell ls -td multirun/*/ multirun/*/*/ 2>/dev/null | xargs -I{} sh -c 'test -f {}leaderboard.json && echo {}' | head -n 1)
+# the sweep that report and dashboard show: by default the one that was last written to
+DIR ?= $(patsubst %/leaderboard.json,%,$(shell ls -t multirun/*/leaderboard.json multirun/*/*/leaderboard.json 2>/dev/null | head -n 1))
+PORT ?= 8080
+NEEDS_SWEEP = test -n "$(DIR)" || { echo "No sweep in multirun/ yet: make demo runs one; DIR=... names another folder."; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train sweep reproduce report dashboard bench test test-all lint format lock clean
@@ -43,19 +45,25 @@ reproduce: $(READY) ## the published network over seeds: SEEDS=5 EPOCHS=20
 	$(RUN) budgetsweep.replicate multirun/reproduce-$(EPOCHS)-epochs --published 0.9945
 
 report: $(READY) ## an HTML report of the newest sweep, or of DIR=...
-	$(RUN) budgetsweep.report $(DIR)
+	@$(NEEDS_SWEEP)
+	$(RUN) budgetsweep.report "$(DIR)"
 
-dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.0.0.1:8080
-	$(VENV)/bin/optuna-dashboard $(DIR)/study.journal --host 127.0.0.1 --port 8080
+dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.0.0.1, PORT=8080
+	@$(NEEDS_SWEEP)
+	@test -f "$(DIR)/study.journal" || { echo "$(DIR) has no study.journal: not a sweep, or its study is in another storage."; exit 1; }
+	$(VENV)/bin/optuna-dashboard "$(DIR)/study.journal" --host 127.0.0.1 --port $(PORT)
 
 bench: $(READY) ## all benchmarks, side by side in one go (about 35 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
+# a process a core, each on one thread
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal
+
 test: $(READY) ## the tests, a few minutes
-	$(RUN) pytest
+	$(PYTEST)
 
 test-all: $(READY) ## the tests, slow ones too
-	$(RUN) pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check src tests benchmarks

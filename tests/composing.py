@@ -8,7 +8,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from budgetsweep.config import CONF_DIR, Config, register, to_config
+from budgetsweep.config import CONF_DIR, Config, register, settings, to_config
 
 MODELS = sorted(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
 
@@ -25,3 +25,9 @@ def compose_raw(*overrides: str) -> DictConfig:
 def compose(*overrides: str) -> Config:
     """The checked configuration, a fresh one at each call."""
     return to_config(compose_raw(*overrides))
+
+
+def options(key: str) -> list[str]:
+    """What the schema allows for a setting with a closed set of values, null apart."""
+    kind = next(setting.type for setting in settings() if setting.key == key)
+    return [value for value in kind.split(" | ") if value != "null"]

@@ -23,9 +23,9 @@ KEYS = {
     "augment": "rotation shift scale shear flip",
     "optimizer": "name lr weight_decay momentum nesterov beta1 beta2",
     "scheduler": "name warmup start_factor cycle_momentum step_epochs gamma",
-    "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format test progress tensorboard",
+    "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format compile validations_per_epoch test progress tensorboard",
     "budget": "max_parameters max_macs max_activation_bytes fit",
-    "": "seed resume",
+    "": "seed objectives resume",
 }
 
 GROUPS = {
@@ -155,6 +155,7 @@ def test_a_wrong_key_type_or_choice_is_refused_by_name(override: str, words: lis
         ("++trainer.epoch=5", ["trainer.epoch=5", "trainer.epochs?"]),
         ("+model.layers.conv3.widht=8", ["model.layers.conv3.widht=8", "width?"]),
         ("+nonsense=1", ["nonsense=1", "no such setting"]),
+        ("objectives=[speed]", ["objectives=", "speed", "val_loss", "parameters"]),
         ("+optimizer._target_=os.system", ["optimizer._target_", "no such setting"]),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from composing import MODELS, compose
+from composing import MODELS, compose, options
 from reference_net import ReferenceNet
 from torch import Tensor, nn
 
@@ -25,25 +25,14 @@ VARIANTS = {
     "stride instead of pool": ["model.layers.conv1.stride=2", "model.layers.conv1.pool=1"],
     "stride that leaves a rest": ["model.layers.conv2.stride=3", "model.layers.conv4=null", "model.layers.conv5=null"],
     "pool that leaves a rest": ["model.layers.conv1.pool=3", "model.layers.conv5=null"],
-    "average pool": ["model.defaults.pool_type=avg"],
     "last row dropped, head over 4×4": ["model.layers.conv5=null"],
     "middle row dropped": ["model.layers.squeeze=null"],
     "only one row": [f"model.layers.{row}=null" for row in ("conv1", "squeeze", "conv2", "conv3", "conv4", "conv5")],
     "row added": ["+model.layers={conv6: {width: 12, kernel: 1}}"],
-    "separable rows": ["model.defaults.conv=separable"],
     "one separable row": ["model.layers.conv4.conv=separable"],
     "residual, same width": ["model.layers.conv3.residual=true", "model.layers.conv3.padding=1", "model.layers.conv3.width=16"],
     "residual, projected": ["model.layers.conv1.residual=true"],
     "residual, strided": ["model.layers.conv1.residual=true", "model.layers.conv1.stride=2", "model.layers.conv1.pool=1"],
-    "no activation": ["model.defaults.activation=none"],
-    "leaky relu": ["model.defaults.activation=leaky_relu"],
-    "gelu": ["model.defaults.activation=gelu"],
-    "silu": ["model.defaults.activation=silu"],
-    "hardswish": ["model.defaults.activation=hardswish"],
-    "no norm": ["model.defaults.norm=none"],
-    "group norm": ["model.defaults.norm=group"],
-    "norm before activation": ["model.defaults.order=conv_norm_act"],
-    "norm first": ["model.defaults.order=norm_act_conv"],
     "norm first, residual": ["model=residual", "model.defaults.order=norm_act_conv"],
     "dropout everywhere": ["model.defaults.dropout=0.3"],
     "no dropout": [f"model.layers.{row}.dropout=0" for row in ("squeeze", "conv4", "conv5")],
@@ -58,7 +47,14 @@ SIZES = {
     for size, channels in ((16, 1), (28, 1), (32, 3), (64, 3))
     if (model, size) != ("reference", 16)  # vanishes, see below
 }  # fmt: skip
-NETWORKS = {**SIZES, **VARIANTS}
+# Every choice of the schema: a new one is tested by existing.
+CHOICES = {
+    f"{key} {value}": [f"model.defaults.{key}={value}"]
+    for key in ("conv", "activation", "norm", "order", "pool_type")
+    for value in options(f"model.defaults.{key}")
+}
+ACTIVATIONS = [name for name in options("model.defaults.activation") if name != "none"]
+NETWORKS = {**SIZES, **VARIANTS, **CHOICES}
 
 every_network = pytest.mark.parametrize("overrides", NETWORKS.values(), ids=NETWORKS.keys())
 
@@ -175,7 +171,7 @@ def test_every_shipped_model_is_within_the_default_budget(model: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["conv_act_norm", "conv_norm_act", "norm_act_conv"])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "silu", "hardswish"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_row_is_its_operations_in_the_configured_order(order: str, activation: str) -> None:
     row = LayerConfig(
         width=6, kernel=3, padding=1, stride=1, conv="standard", activation=activation,

@@ -77,3 +77,50 @@ def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
     text = replicate.comparison_table(runs, {"trial-3": ["optimizer.lr=0.1"]})
     assert words in text.splitlines()[3]
     assert "trial-3: `optimizer.lr=0.1`" in text
+
+
+def write_sweep(folder: Path, states: list[str]) -> None:
+    rows = []
+    for number, state in enumerate(states):
+        params = {"model.layers.conv1.width": 4 + number, "optimizer.lr": 0.1}
+        rows.append({"trial": number, "state": state, "folder": str(number), "params": params})
+        own = [f"{key}={value}" for key, value in params.items()]
+        hidden = folder / str(number) / ".hydra"
+        hidden.mkdir(parents=True)
+        lines = [*own, "data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
+        (hidden / "overrides.yaml").write_text("".join(f"- {line}\n" for line in lines))
+    (folder / "leaderboard.json").write_text(json.dumps(rows))
+
+
+def test_finalists_and_reference_keep_what_the_whole_sweep_set(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["COMPLETE", "COMPLETE", "PRUNED"])
+    shared = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
+    assert replicate.networks(tmp_path, top=5) == {
+        "reference": shared,
+        "trial-0": ["model.layers.conv1.width=4", "optimizer.lr=0.1", *shared],
+        "trial-1": ["model.layers.conv1.width=5", "optimizer.lr=0.1", *shared],
+    }
+    assert list(replicate.networks(tmp_path, top=1)) == ["reference", "trial-0"]
+
+
+def test_a_sweep_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["PRUNED"])
+    with pytest.raises(UserError, match="no trial is complete yet"):
+        replicate.networks(tmp_path, top=1)
+
+
+@pytest.mark.slow
+def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path: Path) -> None:
+    folder = tmp_path / "my sweep"
+    write_sweep(folder, ["COMPLETE"])
+    replicate.main([str(folder), "--top", "1", "--seeds", "2", "trainer.epochs=2"])
+    runs = json.loads((folder / "replicate/replication.json").read_text())
+    assert {name: [r["seed"] for r in told] for name, told in runs.items()} == {
+        "reference": [1000, 1001],
+        "trial-0": [1000, 1001],
+    }
+    assert runs["reference"][0]["parameters"] != runs["trial-0"][0]["parameters"]
+    for run in runs["reference"] + runs["trial-0"]:
+        assert run["epochs"] == 2
+        assert run["test_accuracy"] is not None
+        assert run["parameters"] < 2_000  # tiny's, not the default network's

@@ -6,8 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from urllib.parse import unquote
 
 import optuna
 import pytest
+from browsing import browse, dom
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -159,7 +158,7 @@ def test_the_headline_counts_every_kind_of_trial_once(sweep: Path) -> None:
         "failed": "1",
     }
     assert told["validation loss"][0] == "0.3"
-    assert told["its parameters"] == ("800", "of 1,000 allowed, 80 %")
+    assert told["its parameters"] == ("800", "80 % of 1,000 allowed")
     # The pruned trial trained 1 of its 4 epochs; 5 trials would have taken 20.
     assert told["epochs saved by pruning"] == ("3", "of 20")
 
@@ -359,9 +358,6 @@ def test_a_missing_extra_names_the_way_out(sweep: Path, monkeypatch: pytest.Monk
 def test_a_browser_draws_the_page(sweep: Path, width: int, scheme: str, tmp_path: Path) -> None:
     from PIL import Image
 
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("needs Chromium")
     report = write_report(sweep)
     # A window cannot be as narrow as a phone; a frame can.
     frame = tmp_path / "frame.html"
@@ -370,17 +366,51 @@ def test_a_browser_draws_the_page(sweep: Path, width: int, scheme: str, tmp_path
         f'style="border:0;width:{width}px;height:2500px"></iframe>'
     )
     picture = tmp_path / "picture.png"
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+    done = browse(
+        frame.as_uri(), tmp_path / "profile",
         "--virtual-time-budget=8000", "--window-size=1280,2500", f"--screenshot={picture}",
-        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", frame.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+    )  # fmt: skip
     assert "CONSOLE" not in done.stderr
     image = Image.open(picture).convert("RGB").crop((0, 0, width, 2500))
     assert len(image.getcolors(maxcolors=10**6) or []) > 100
     corner = image.getpixel((2, 2))
     assert isinstance(corner, tuple)
     assert (sum(corner) > 384) == (scheme == "light")
+
+
+@pytest.mark.slow
+def test_the_trial_table_is_sorted_by_its_headings_and_filtered(
+    sweep: Path, tmp_path: Path
+) -> None:
+    report = write_report(sweep)
+    clicks = """
+      <script>
+        const heads = [...document.querySelectorAll("#trial-table th button")];
+        const shown = () => [...document.querySelectorAll("#trial-table tbody tr")]
+          .filter((row) => !row.hidden).map((row) => row.cells[0].textContent).join(",");
+        const say = (name) => { document.body.dataset[name] = shown(); };
+        heads.find((b) => b.textContent === "parameters").click();
+        say("smallest");
+        heads.find((b) => b.textContent === "objective").click();
+        heads.find((b) => b.textContent === "objective").click();
+        say("worst");
+        const words = document.getElementById("words");
+        words.value = "too many";
+        words.dispatchEvent(new Event("input"));
+        say("words");
+        words.value = "";
+        const state = document.getElementById("state");
+        state.value = "pruned";
+        state.dispatchEvent(new Event("change"));
+        say("state");
+      </script>"""
+    report.write_text(report.read_text().replace("</body>", f"{clicks}</body>"))
+    page = dom(report.as_uri(), tmp_path / "profile")
+    by_size = sorted(TRIALS, key=lambda n: TRIALS[n][4])
+    assert f'data-smallest="{",".join(map(str, by_size))}"' in page
+    values = {n: row[2] for n, row in TRIALS.items() if row[2] is not None}
+    by_value = sorted(values, key=lambda n: -values[n])
+    assert f'data-worst="{",".join(map(str, by_value))},' in page
+    assert 'data-words="1"' in page
+    assert 'data-state="3"' in page.split("<body")[1].split(">")[0]

@@ -16,7 +16,7 @@ from budgetsweep.files import write_atomic
 CHECKPOINT, MODEL = "checkpoint.pt", "model.pt"
 # Settings that may differ between a run and its continuation: they change no number.
 _FREE = {
-    "resume", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
+    "resume", "objectives", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
     "trainer.compile", "trainer.validations_per_epoch",
 }  # fmt: skip

@@ -25,6 +25,9 @@ CONF_DIR = next(
     (d for d in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if d.is_dir()), _PACKAGE / "conf"
 )
 
+# Figures of a run's summary that a sweep may optimize.
+OBJECTIVES = ("val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes")
+
 
 def setting(
     default: Any,
@@ -225,6 +228,9 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**63)
+    objectives: list[str] = setting(
+        ["val_loss"], f"what a sweep gets back of each run; several of {', '.join(OBJECTIVES)}"
+    )
     resume: bool = setting(False, "go on from the checkpoint in the run's folder, if there is one")
 
 
@@ -239,6 +245,10 @@ def to_config(cfg: DictConfig) -> Config:
     assert isinstance(config, Config)
     _refuse_unknown(OmegaConf.to_container(cfg), dataclasses.asdict(config))
     check(config)
+    for name in config.objectives:
+        if name not in OBJECTIVES:
+            allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
+            raise SettingError("objectives", config.objectives, allowed)
     return config
 
 

@@ -36,6 +36,10 @@ _MEASURED = 10_000  # images on which the accuracy of int8 is measured, at most
 _BATCH = 500
 
 HELP = """\
+examples:
+  python -m budgetsweep.export multirun/demo
+  python -m budgetsweep.export outputs/shapes --format onnx --output for-the-phone
+
 Every file takes `pixels`, float32 (batch, channels, size, size) in 0-1, and gives
 `log_probabilities` (batch, classes): subtracting data.mean and dividing by data.std are part of the
 exported network, and the batch may have any size.
@@ -50,7 +54,9 @@ set is never read. The parameters are counted in the exported program, and must 
 run's. In ONNX files, batch norm that directly follows a convolution is then folded into it, so that
 they store fewer numbers. export.json keeps all that is printed.
 
-There is no export to C source or a header; network.onnx is what converters start from.
+There is no export to C source here; emx-onnx-cgen (on PyPI) makes it from network.onnx.
+
+More: docs/own-data.md#export
 """
 
 

@@ -41,6 +41,10 @@ _INK = 0.2  # share of the strongest contrast from which a pixel belongs to the 
 _FAINT = 16  # brightness levels of 255 between drawing and background, at least
 
 HELP = """\
+examples:
+  python -m budgetsweep.predict outputs/shapes photo.png
+  python -m budgetsweep.predict multirun/demo new/*.png --top 1 --json
+
 The images may have any size and be grey, colour or transparent. They are padded to a square with
 the colour of their border and resized, as in training. For data=image_folder and cifar10 that is
 all, since your images are expected to look like those the network learned from.
@@ -56,6 +60,8 @@ background, of a fixed size and place. An image for a network trained on these i
 
 One drawing an image, on an even background. The probabilities are the network's own; a picture of
 something else gets high ones too. Exit code 1 if an image could not be read; the others are shown.
+
+More: docs/own-data.md
 """
 
 

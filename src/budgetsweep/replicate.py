@@ -23,6 +23,9 @@ from budgetsweep.files import write_json, write_text
 from budgetsweep.run import SUMMARY
 
 RESULT = "replication"
+LEADERBOARD = "leaderboard.json"
+REFERENCE = "reference"
+FIRST_SEED = 1_000  # apart from the seeds of sweeps
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     """The summaries of the finished runs in `folder`'s sub-folders, by seed.
 
     Raises:
-        UserError: there is none, or none that read the test set.
+        UserError: there is no such folder, no run in it, or one that did not read the test set.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder.")
     paths = sorted(folder.glob(f"*/{SUMMARY}"))
     runs = [json.loads(path.read_text()) for path in paths]
     if not runs:
@@ -108,43 +113,64 @@ def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> st
     The finalists are those the sweep selected by validation; the test set is read once a run.
     Runs that are finished, from an earlier call, are not repeated.
     """
-    finalists = _finalists(sweep, top)
-    groups = {"reference": list[str](), **finalists}
+    groups = networks(sweep, top)
     results: dict[str, list[dict[str, Any]]] = {}
     for name, own in groups.items():
         folder = sweep / "replicate" / name
         _train(folder, [*own, *overrides], n_seeds)
         results[name] = read_runs(folder)
+    finalists = {name: own for name, own in groups.items() if name != REFERENCE}
     text = comparison_table(results, finalists)
     write_json(sweep / "replicate" / f"{RESULT}.json", results)
     write_text(sweep / "replicate" / f"{RESULT}.md", text + "\n")
     return text
 
 
-def _finalists(sweep: Path, top: int) -> dict[str, list[str]]:
+def networks(sweep: Path, top: int) -> dict[str, list[str]]:
+    """The overrides of the reference and of the `top` finalists, each with all that the sweep set.
+
+    The reference is the sweep's configuration without what was searched.
+
+    Raises:
+        UserError: there is no readable leaderboard, or no trial is complete.
+    """
     try:
-        trials = json.loads((sweep / "leaderboard.json").read_text())
+        trials = json.loads((sweep / LEADERBOARD).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{sweep}: no readable leaderboard.json ({error}); is it a sweep?"
-        ) from None
-    done = [t for t in trials if t["state"] == "COMPLETE" and t.get("folder")]
+        raise UserError(f"{sweep}: no readable {LEADERBOARD} ({error}); is it a sweep?") from None
+    done = [t for t in trials if t["state"] == "COMPLETE" and t.get("folder")][:top]
     if not done:
         raise UserError(f"{sweep}: no trial is complete yet.")
-    return {
-        f"trial-{t['trial']}": [f"{key}={value}" for key, value in t["params"].items()]
-        for t in done[:top]
-    }
+    finalists = {f"trial-{t['trial']}": _overrides(sweep / t["folder"]) for t in done}
+    searched = {key for t in done for key in t["params"]}
+    first = next(iter(finalists.values()))
+    return {REFERENCE: [o for o in first if o.split("=")[0] not in searched], **finalists}
+
+
+def _overrides(folder: Path) -> list[str]:
+    from omegaconf import OmegaConf
+
+    try:
+        return [str(o) for o in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
+    except OSError as error:
+        raise UserError(f"{folder}: the trial's overrides are missing ({error}).") from None
 
 
 def _train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
-    command = [
-        sys.executable, "-m", "budgetsweep.train", "--multirun", "hydra/sweeper=basic",
-        f"hydra.sweep.dir={folder}", "resume=true", "trainer.test=true",
-        f"seed=range(1000,{1000 + n_seeds})", *overrides,
-    ]  # fmt: skip
-    if subprocess.run(command, check=False).returncode:
-        raise UserError(f"training in {folder} failed; see its log.")
+    """One run a seed, as many at once as there are cores."""
+    from joblib import Parallel, delayed
+
+    def train(seed: int) -> int:
+        command = [
+            sys.executable, "-m", "budgetsweep.train", "trainer.progress=false",
+            "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
+            f"hydra.run.dir='{folder / str(seed)}'",
+        ]  # fmt: skip
+        return subprocess.run(command, check=False).returncode
+
+    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
+    if any(Parallel(n_jobs=-1, prefer="threads")(delayed(train)(seed) for seed in seeds)):
+        raise UserError(f"training in {folder} failed; the reason is above.")
 
 
 def comparison_table(
@@ -153,7 +179,7 @@ def comparison_table(
     """Each group's interval, and its difference from the reference by Welch's t-test."""
     from scipy.stats import ttest_ind
 
-    reference = [run["test_accuracy"] for run in results["reference"]]
+    reference = [run["test_accuracy"] for run in results[REFERENCE]]
     lines = [
         "| network | parameters | mean | 95 % interval | against the reference |",
         "| --- | ---: | ---: | --- | --- |",
@@ -162,7 +188,7 @@ def comparison_table(
         values = [run["test_accuracy"] for run in runs]
         stats = interval(values)
         verdict = ""
-        if name != "reference" and len(values) > 1:
+        if name != REFERENCE and len(values) > 1:
             test = ttest_ind(values, reference, equal_var=False).confidence_interval(0.95)
             verdict = (
                 f"{100 * (stats.mean - statistics.fmean(reference)):+.3f} points "
@@ -183,23 +209,52 @@ def _verdict(low: float, high: float) -> str:
     return "worse" if high < 0 else "no difference shown"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
+_EPILOG = """examples:
+  python -m budgetsweep.replicate multirun/reproduce-20-epochs --published 0.9945
+  python -m budgetsweep.replicate multirun/joint --top 2 --seeds 5 trainer.epochs=20
+
+Of a folder whose sub-folders are runs that differ by seed: mean, standard deviation and 95 %
+interval of the test accuracy. Of a sweep: its finalists and the reference (the sweep's
+configuration without what was searched) are first trained over the same fresh seeds, in
+FOLDER/replicate; then each is compared with the reference by Welch's t-test. Finished runs are not
+repeated. The tables are also written as replication.md and replication.json.
+
+More: docs/seeds.md
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m budgetsweep.replicate",
-        description="Mean, spread and 95 %% interval over seeds. Given a folder of runs that differ "
-        "by seed, sums them up; given a sweep, first trains its finalists and the reference.",
+        description="Say what several seeds show: mean, spread and 95 % interval, and whether a "
+        "sweep's finalists differ from the reference.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="a folder of seed runs, or a sweep")
-    parser.add_argument("--published", type=float, help="a figure to compare with, fraction")
-    parser.add_argument("--top", type=int, default=3, help="finalists of a sweep (default 3)")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each (default 5)")
-    parser.add_argument(
-        "overrides", nargs="*", help="for the finalists' runs: trainer.epochs=20 ..."
+    p.add_argument("folder", type=Path, help="a folder of seed runs, or a sweep's")
+    p.add_argument(
+        "--published", type=float, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )
-    args = parser.parse_intermixed_args(argv)
+    p.add_argument("--top", type=_positive, default=3, metavar="N", help="finalists of a sweep (3)")
+    p.add_argument("--seeds", type=_positive, default=5, metavar="N", help="runs of each (5)")
+    p.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="for all runs of a sweep's networks"
+    )
+    return p
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compare and print; a person's mistake ends with one line."""
+    args = parser().parse_intermixed_args(argv)
     try:
-        if (args.folder / "leaderboard.json").exists():
+        if (args.folder / LEADERBOARD).exists():
             print(compare(args.folder, args.top, args.seeds, args.overrides))
         else:
             print(seeds(args.folder, args.published))

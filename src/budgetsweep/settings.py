@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
+
 from budgetsweep.config import settings
 
 HEAD = """# Settings of a run
@@ -35,5 +38,22 @@ def _yaml(value: object) -> str:
     return str(value)
 
 
-if __name__ == "__main__":
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    return argparse.ArgumentParser(
+        prog="python -m budgetsweep.settings",
+        description="Print every setting of a run as a markdown table: type, range, default and "
+        "meaning.",
+        epilog="example: python -m budgetsweep.settings > docs/settings.md. What a command line "
+        "makes of them: python -m budgetsweep.train --cfg job",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the page."""
+    parser().parse_args(argv)
     print(page(), end="")
+
+
+if __name__ == "__main__":
+    main()

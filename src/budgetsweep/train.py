@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from budgetsweep.config import CONF_DIR, register, to_config
+from budgetsweep.config import CONF_DIR, OBJECTIVES, register, to_config
 from budgetsweep.errors import BudgetError, UserError
 from hydra_plugins.hydra_budget_sweeper.trial import report
 
@@ -20,8 +20,8 @@ register()
 
 
 @hydra.main(config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> float | None:
-    """Train one network; the validation loss is what a sweep minimizes."""
+def main(cfg: DictConfig) -> float | list[float] | None:
+    """Train one network; a sweep gets its `objectives`, by default the validation loss."""
     from budgetsweep.run import run  # torch loads only when a run starts, not for --help
 
     hydra_cfg = HydraConfig.get()
@@ -35,10 +35,12 @@ def main(cfg: DictConfig) -> float | None:
         if not sweeping:
             sys.exit(str(error))
         if isinstance(error, BudgetError):
-            return math.inf  # for a sweeper that does not ask about the budget beforehand
-        raise
-    loss: float | None = summary["val_loss"]
-    return loss
+            # For a sweeper that does not ask about the budget beforehand.
+            summary = dict.fromkeys(OBJECTIVES, math.inf)
+        else:
+            raise
+    values = [summary[name] for name in config.objectives]
+    return values[0] if len(values) == 1 else values
 
 
 def available_cores() -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from sweeping import (
     APPS,
@@ -27,6 +28,9 @@ from sweeping import (
     trial_folders,
     wait_for,
 )
+
+from hydra_plugins.hydra_budget_sweeper._constraints import Constraints
+from hydra_plugins.hydra_budget_sweeper._worker import Worker
 
 X = "x=interval(-5,5)"
 WIDTH = "width=range(1,20)"
@@ -461,9 +465,22 @@ def test_leaderboard_is_ranked_and_tells_where(tmp_path: Path) -> None:
         assert float(row["violation:width"]) == (int(row["width"]) - 10) / 10
 
 
-def test_functions_at_the_end_are_called_and_cannot_hurt(tmp_path: Path) -> None:
-    sweep(tmp_path, X, n_trials(1), "hydra.sweeper.on_end=[bowl.break_down,bowl.celebrate]")
+@pytest.mark.parametrize(
+    ("function", "words", "traceback"),
+    [
+        ("bowl.decline", "bowl.decline: nothing to celebrate: open a bottle first", False),
+        ("bowl.break_down", "RuntimeError: no report today", True),
+    ],
+    ids=["a mistake is one line", "a bug shows where"],
+)
+def test_functions_at_the_end_are_called_and_cannot_hurt(
+    tmp_path: Path, function: str, words: str, traceback: bool
+) -> None:
+    ended = sweep(tmp_path, X, n_trials(1), f"hydra.sweeper.on_end=[{function},bowl.celebrate]")
     assert (tmp_path / "ended").read_text() == "yes"
+    told = ended.stdout + ended.stderr
+    assert words in told
+    assert ("Traceback" in told) == traceback
 
 
 @pytest.mark.parametrize(
@@ -513,3 +530,21 @@ def test_a_dead_machine_is_not_waited_for(tmp_path: Path) -> None:
         expect=1,
     )
     assert "went" not in out.stdout
+
+
+def test_a_worker_finds_the_applications_modules_in_a_bare_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a cluster's launcher starts it: Python without the script's folder on its path."""
+    monkeypatch.syspath_prepend(str(APPS))
+    packed = cloudpickle.dumps(Worker(Constraints("bowl.limits"), None, None))  # type: ignore[arg-type]
+    program = """
+import pickle, sys, types
+worker = pickle.loads(sys.stdin.buffer.read())
+print(worker.plan.violations(types.SimpleNamespace(width=15)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=packed, env=environment(), capture_output=True,
+        cwd="/",
+    )  # fmt: skip
+    assert done.stdout.decode().strip() == "{'width': 0.5}", done.stderr.decode()

@@ -18,31 +18,38 @@ _EPILOG = """examples:
 The file holds everything it needs: it opens offline, on a phone, and can be sent by mail.
 A sweep may still be running; the report then shows what there is. Nothing but the report is
 written. It needs the report extra: pip install 'budgetsweep[report]'
+
+More: docs/report.md
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write a report and print where it is; a person's mistake ends with one line."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m budgetsweep.report",
         description="Write one HTML file, and PNG pictures, about a sweep, a run or several seeds.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    p.add_argument(
         "folder",
         metavar="DIR",
         type=Path,
         help="a sweep's folder, a single run's, or one whose sub-folders are runs of several seeds",
     )
-    parser.add_argument(
+    p.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
         help="the HTML file (default DIR/report.html); pictures go to a folder of its name "
         "beside it (DIR/report/*.png)",
     )
-    args = parser.parse_args(argv)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write a report and print where it is; a person's mistake ends with one line."""
+    args = parser().parse_args(argv)
     try:
         print(os.path.relpath(write_report(args.folder, args.output)))
     except UserError as error:

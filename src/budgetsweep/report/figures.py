@@ -54,7 +54,8 @@ def size_figure(sweep: Sweep) -> go.Figure:
     if allowed is not None:
         figure.add_vline(
             allowed, line={"color": RED, "dash": "dash", "width": 1.5},
-            annotation={"text": f"budget {allowed:,}", "textangle": -90, "xanchor": "right"},
+            # To the right, where no trained candidate lies.
+            annotation={"text": f"budget {allowed:,}", "textangle": -90, "xanchor": "left"},
         )  # fmt: skip
     _axes(figure, "parameters", score.name, percent=score.higher_is_better and _is_share(complete))
     return figure
@@ -150,7 +151,8 @@ def curves_figure(runs: Sequence[tuple[str, Run, bool, bool]], key: str, title: 
             hovertemplate=f"{label}, epoch %{{x}}: %{{y:.4g}}<extra></extra>",
             showlegend=False,
         )  # fmt: skip
-    _axes(figure, "epoch", title, percent="accuracy" in key)
+    _axes(figure, "epoch", title)
+    _curve_axes(figure, [run for _, run, *_ in runs], [key])
     return figure
 
 
@@ -167,7 +169,21 @@ def split_curves_figure(run: Run) -> go.Figure:
                 mode="lines+markers", line={"color": color},
             )  # fmt: skip
     _axes(figure, "epoch", "loss")
+    _curve_axes(figure, [run], ["train_loss", "val_loss"])
     return figure
+
+
+def _curve_axes(figure: go.Figure, runs: Sequence[Run], keys: Sequence[str]) -> None:
+    if is_wide(runs, keys):
+        figure.update_yaxes(type="log", minor_showgrid=False)
+    if max((len(run.epochs) for run in runs), default=0) <= 8:
+        figure.update_xaxes(dtick=1)  # no ticks between epochs
+
+
+def is_wide(runs: Sequence[Run], keys: Sequence[str]) -> bool:
+    """Whether losses span so much that a linear axis hides how they end."""
+    values = [row[key] for run in runs for row in run.epochs for key in keys if key in row]
+    return bool(values) and 0 < 10 * min(values) < max(values)
 
 
 def seeds_figure(values: Sequence[float], labels: Sequence[str], low: float, high: float) -> Any:
@@ -244,7 +260,7 @@ def importances_figure(shares: dict[str, float]) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=[shares[n] for n in names], y=names, orientation="h", marker_color=BLUE,
-            texttemplate="%{x:.0%}", textposition="auto",
+            texttemplate="%{x:.0%}", textposition="auto", textangle=0,
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     )  # fmt: skip
@@ -291,7 +307,7 @@ def plain(text: str) -> str:
 
 def _axes(figure: go.Figure, x: str, y: str, percent: bool = False) -> None:
     figure.update_xaxes(title=x, automargin=True)
-    figure.update_yaxes(title=y, automargin=True)
+    figure.update_yaxes(title={"text": y, "standoff": 12}, automargin=True)
     if percent:
         figure.update_layout(yaxis_tickformat=".3~%")
     figure.update_layout(height=420)

@@ -38,8 +38,11 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
-def plot(name: str, figure: Any, caption: str) -> str:
-    """A figure, drawn by plotly when it comes into view; `caption` is also its alt text."""
+def plot(name: str, figure: Any, caption: str, columns: int = 0) -> str:
+    """A figure, drawn by plotly when it comes into view; `caption` is also its alt text.
+
+    One with many columns is wider than a phone, and scrolls there.
+    """
     figure.layout.template = None
     # `<` cannot end the script early once it is written as an escape.
     name = f"plot-{name}"
@@ -47,8 +50,8 @@ def plot(name: str, figure: Any, caption: str) -> str:
     height = figure.layout.height or 420
     return (
         f'<figure><figcaption id="{name}-caption">{escape(caption)}</figcaption>'
-        f'<div class="plot" id="{name}" role="img" aria-labelledby="{name}-caption" '
-        f'style="height:{int(height)}px"></div>'
+        f'<div class="wide"><div class="plot" id="{name}" role="img" aria-labelledby="{name}-caption" '
+        f'style="height:{int(height)}px;min-width:{3 * columns}rem"></div></div>'
         f'<script type="application/json" id="{name}-data">{data}</script></figure>'
     )
 

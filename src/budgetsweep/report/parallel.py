@@ -47,7 +47,8 @@ def parallel_figure(sweep: Sweep) -> go.Figure:
     _ends(figure, columns)
     figure.update_xaxes(
         tickvals=list(range(len(labels))), ticktext=[figures.plain(n) for n in labels],
-        range=[-0.3, len(labels) - 0.7], automargin=True,
+        range=[-0.3, len(labels) - 0.7], automargin=True, autotickangles=[0, -45],
+        ticklabeloverflow="allow",
     )  # fmt: skip
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])
     figure.update_layout(height=440)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from budgetsweep.files import write_atomic
 from budgetsweep.replicate import interval
@@ -123,6 +124,7 @@ def _curves(runs: list[tuple[str, Run, bool, bool]], key: str) -> Figure:
             linestyle=":" if pruned else "-", linewidth=2.5 if best else 1,
             marker="o" if len(rows) == 1 else None,
         )  # fmt: skip
+    _scale(axes, [run for _, run, *_ in runs], [key])
     return figure
 
 
@@ -132,8 +134,14 @@ def _run_curves(run: Run) -> Figure:
         if rows := [row for row in run.epochs if key in row]:
             x, y = [r["epoch"] for r in rows], [r[key] for r in rows]
             axes.plot(x, y, color=color, label=name, marker="o")
+    _scale(axes, [run], ["train_loss", "val_loss"])
     axes.legend(frameon=False)
     return figure
+
+
+def _scale(axes: Axes, runs: list[Run], keys: list[str]) -> None:
+    axes.set_yscale("log" if figures.is_wide(runs, keys) else "linear")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _importances(shares: dict[str, float]) -> Figure:

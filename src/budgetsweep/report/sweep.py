@@ -94,7 +94,7 @@ def _duplicates(sweep: Sweep) -> str:
 def _best_facts(sweep: Sweep, best: Trial) -> list[tuple[str, str, str]]:
     allowed = facts.limit(sweep)
     size = facts.parameters(best, allowed)
-    share = f"of {allowed:,} allowed, {100 * (size or 0) / allowed:.0f} %" if allowed else ""
+    share = f"{100 * (size or 0) / allowed:.0f} % of {allowed:,} allowed" if allowed else ""
     found = [(figures.objective_name(sweep), ", ".join(map(number, best.values)), "the best")]
     if best.accuracy is not None:
         found.append(("its validation accuracy", percent(best.accuracy), "last epoch"))
@@ -176,7 +176,10 @@ def _parallel(sweep: Sweep) -> Section:
         "One line a complete trial, across its parameters, each between its lowest and highest value; "
         "the last column is the objective. The more orange, the better; the winner is thick."
     )
-    return Section(title, plot("parallel", parallel_figure(sweep), caption))
+    return Section(
+        title,
+        plot("parallel", parallel_figure(sweep), caption, columns=len(figures.searched(sweep)) + 1),
+    )
 
 
 def curves(sweep: Sweep) -> tuple[list[tuple[str, Run, bool, bool]], str]:
@@ -197,7 +200,8 @@ def _curves(sweep: Sweep) -> Section:
     name = "validation loss" if key == "val_loss" else "training loss"
     caption = (
         f"The {name} after each epoch of {count(len(runs), 'trial')}: complete ones solid, pruned "
-        "ones dotted, the winner thick."
+        "ones dotted, the winner thick. Losses that span more than a factor of ten are drawn on a "
+        "logarithmic axis."
     )
     return Section(
         "Learning curves", plot("curves", figures.curves_figure(runs, key, name), caption)
@@ -219,7 +223,9 @@ def time_caption(spent: dict[str, float]) -> str:
         "other": "Other is a pruned trial's evaluation and set-up, checkpoints and logs.",
         "between trials": "Between trials: starting workers, choosing and checking candidates.",
     }
-    return f"{', '.join(parts)}. " + " ".join(note for key, note in notes.items() if key in spent)
+    return f"{', '.join(parts).capitalize()}. " + " ".join(
+        note for key, note in notes.items() if key in spent
+    )
 
 
 def _again(sweep: Sweep) -> Section:

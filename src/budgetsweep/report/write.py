@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 
 from budgetsweep.errors import UserError
@@ -12,6 +13,8 @@ from budgetsweep.files import write_text
 def write(folder: Path, output: Path) -> Path:
     """Write the page to `output` and the pictures to the folder of its name beside it."""
     _check_extra()
+    # Its font cache, made at the first use, is no news to who waits for a report.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
     from budgetsweep.report import pictures
     from budgetsweep.report.collect import Run, Sweep, collect
     from budgetsweep.report.run import run_page, seeds_page

@@ -7,15 +7,13 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 import optuna
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -25,6 +23,7 @@ from ._compose import Composer, flatten
 from ._constraints import Constraints, Feasibility
 from ._dotted import function_named
 from ._errors import SweepError
+from ._launch import launch
 from ._ledger import Ledger, is_over_budget, note_of, point
 from ._presence import Presence, exclusive, try_exclusive
 from ._progress import Monitor
@@ -34,7 +33,6 @@ from ._session import Plan
 from ._settings import Settings
 from ._space import Params, override_text, parse_point, parse_space
 from ._study import WORKERS, open_study, place_of, seed_of, stopped
-from ._worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -90,19 +88,30 @@ class Sweep:
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         self.constraints = Constraints(settings.constraints)
         custom = settings.custom_search_space
-        self.extend = function_named(custom, "custom_search_space") if custom else None
         self.on_end = [function_named(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
         self.study = open_study(self.place, settings.directions, self._identity())
-        self.seed = seed_of(self.study, settings.sampler)
         groups = frozenset(str(group) for group in config.hydra.runtime.choices)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._load_study()
         results = Results(self.folder, watched, self.space, _command(), groups)
-        self.live = sys.stderr.isatty()
-        self.monitor = Monitor(watched, self.run_id, settings, results, self.live)
-        self.presence = presence
+        live = sys.stderr.isatty()
+        self.monitor = Monitor(watched, self.run_id, settings, results, live)
+        self.plan = Plan(
+            run=self.run_id,
+            sweeper=presence.name,
+            sweeper_pid=os.getpid(),
+            place=self.place,
+            settings=settings,
+            space=self.space,
+            constraints=self.constraints,
+            extend=function_named(custom, "custom_search_space") if custom else None,
+            seed=seed_of(self.study, settings.sampler),
+            master=config,
+            example=self.example,
+            quiet=live,
+        )
 
     def _load_study(self) -> optuna.Study:
         return optuna.load_study(storage=self.place.open_storage(), study_name=self.place.name)
@@ -201,88 +210,13 @@ class Sweep:
         fruitless = 0
         while not self._is_done():
             before = self._moves()
-            problem = self._launch()
+            problem = launch(self.plan, self.task, self.context)
             fruitless = fruitless + 1 if self._moves() == before else 0
             if problem is not None and fruitless >= _MAX_FRUITLESS_LAUNCHES:
                 raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
             if fruitless:
                 # What is left is in the hands of workers of another start: wait for them.
                 time.sleep(0.5)
-
-    def _launch(self) -> BaseException | None:
-        """Launch workers and wait for them; return what ended one before its time."""
-        launcher, n_workers = self._launcher()
-        jobs = [
-            [
-                *self._worker_overrides(),
-                f"hydra.sweep.subdir={WORKERS}/{i}",
-                "hydra.output_subdir=null",
-                "hydra.job.chdir=false",
-            ]
-            for i in range(n_workers)
-        ]
-        try:
-            returns = launcher.launch(jobs, initial_job_idx=0)
-        except Exception as error:
-            log.warning("A worker died (%s); starting the workers again", _first_line(error))
-            return error
-        failed = [j._return_value for j in returns if j.status is JobStatus.FAILED]
-        for problem in failed:
-            if isinstance(problem, SweepError):
-                raise problem
-            log.warning("A worker ended with %s: %s", type(problem).__name__, problem)
-        return failed[0] if failed else None
-
-    def _launcher(self) -> tuple[Any, int]:
-        n_workers = self.settings.n_jobs
-        plan = Plan(
-            run=self.run_id,
-            sweeper=self.presence.name,
-            sweeper_pid=os.getpid(),
-            place=self.place,
-            settings=self.settings,
-            space=self.space,
-            constraints=self.constraints,
-            extend=self.extend,
-            seed=self.seed,
-            master=self.config,
-            example=self.example,
-            quiet=self.live,
-        )
-        worker = Worker(plan, self.task, self.context)
-        # The worker is no job of the application's: its callbacks hear of trials alone.
-        from hydra._internal.callbacks import Callbacks
-
-        context = HydraContext(
-            config_loader=self.context.config_loader,
-            callbacks=Callbacks(),
-            execution_whitelist=self.context.execution_whitelist,
-        )
-        sized = self.config.copy()
-        if "n_jobs" in sized.hydra.launcher:
-            with read_write(sized.hydra), open_dict(sized.hydra):
-                sized.hydra.launcher.n_jobs = n_workers
-        launcher = Plugins.instance().instantiate_launcher(
-            config=sized, hydra_context=context, task_function=worker
-        )
-        # Only the launcher's size differs; jobs are composed from what the user configured.
-        launcher.setup(hydra_context=context, task_function=worker, config=self.config)
-        if type(launcher).__name__ == "BasicLauncher":
-            n_workers = 1  # it runs one job after the other
-        return launcher, n_workers
-
-    def _worker_overrides(self) -> Sequence[str]:
-        # A config group without a default needs a choice for the worker's own job to compose.
-        return self.example if self._has_mandatory_groups() else self.space.fixed_overrides()
-
-    def _has_mandatory_groups(self) -> bool:
-        try:
-            self.context.config_loader.load_sweep_config(
-                self.config, list(self.space.fixed_overrides())
-            )
-        except (HydraException, OmegaConfBaseException):
-            return True
-        return False
 
     def _is_done(self) -> bool:
         ended = stopped(self.study, self.run_id)
@@ -325,6 +259,9 @@ class Sweep:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
             try:
                 function(self.folder)
+            except ValueError as error:  # a mistake that its message explains
+                log.warning("hydra.sweeper.on_end: %s: %s", name, error)
+                log.debug("its traceback", exc_info=True)  # hydra.verbose=true shows it
             except Exception:
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
@@ -431,8 +368,3 @@ def _command() -> str:
     if module is not None:
         return f"python -m {module.removesuffix('.__main__')}"
     return f"python {shlex.quote(sys.argv[0])}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -172,7 +172,8 @@ class BudgetSweeperConf:
     # seconds of silence after which a worker on another machine counts as dead
     lease: float = 30.0
 
-    # dotted names of f(folder) called when the sweep ends, however it ends
+    # dotted names of f(folder) called when the sweep ends, however it ends; what they raise is
+    # logged, a ValueError in one line
     on_end: list[str] = field(default_factory=list)
 
 

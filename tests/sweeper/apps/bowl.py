@@ -34,6 +34,10 @@ def celebrate(folder: Path) -> None:
     (folder / "ended").write_text("yes")
 
 
+def decline(folder: Path) -> None:
+    raise ValueError("nothing to celebrate: open a bottle first")
+
+
 def break_down(folder: Path) -> None:
     raise RuntimeError("no report today")
 
