@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
 from budgetsweep.errors import BudgetError, SettingError
-from budgetsweep.model import Network, Residual, build_model, resolve_layers
+from budgetsweep.model import ACTIVATIONS, Network, Residual, build_model, resolve_layers
 
 FLOAT_BYTES = 4
+_KEEP_SHAPE = (nn.BatchNorm2d, nn.GroupNorm, nn.Dropout, *ACTIVATIONS.values())
 LIMITS = {
     "parameters": "max_parameters",
     "macs": "max_macs",
@@ -62,7 +63,7 @@ class Cost:
 
 def count(network: Network, data: DataConfig) -> Cost:
     """Count by one forward pass on the meta device, which allocates and computes nothing."""
-    meta = network.to("meta").eval()
+    meta = _without_compiler(network.to("meta").eval())
     x = torch.empty(1, data.channels, data.size, data.size, device="meta")
     layers, field, jump = [], 1, 1
     stages = [*meta.layers.named_children(), ("head", meta.head)]
@@ -84,6 +85,22 @@ def count(network: Network, data: DataConfig) -> Cost:
         )
         x = y
     return Cost(tuple(layers))
+
+
+def _without_compiler(network: Network) -> Network:
+    """Let through what keeps a map's shape and counts for nothing: norms, activations, dropout.
+
+    torch's meta kernels for norms take two thirds of a count and import its compiler, which takes
+    longer than all the rest of a start.
+    """
+    for module in network.modules():
+        if isinstance(module, _KEEP_SHAPE):
+            module.forward = _identity
+    return network
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
 
 
 class _Recorder:
