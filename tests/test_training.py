@@ -187,11 +187,12 @@ def test_without_validation_there_is_no_validation_loss(tmp_path: Path) -> None:
     assert [row[3:] for row in losses(tmp_path)] == [("", "")] * 3
 
 
-def test_each_epochs_validation_loss_is_reported(tmp_path: Path) -> None:
-    seen: list[tuple[float, int]] = []
-    summary = run(small(), tmp_path, threads=1, report=lambda v, step: seen.append((v, step)))
-    assert [step for _, step in seen] == [1, 2, 3]
-    assert seen[-1][0] == summary["val_loss"]
+def test_each_epochs_validation_loss_is_reported_but_for_the_last(tmp_path: Path) -> None:
+    """A trial that has been trained to its end is not given up any more."""
+    seen: list[tuple[str, int]] = []
+    run(small(), tmp_path, threads=1, report=lambda v, step: seen.append((str(v), step)))
+    assert seen == [(row[3], step) for step, row in enumerate(losses(tmp_path), start=1)][:-1]
+    assert len(seen) == 2
 
 
 def test_looking_more_often_changes_no_number(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_looking_more_often_changes_no_number(tmp_path: Path) -> None:
         small("trainer.validations_per_epoch=4"), tmp_path / "often", threads=1,
         report=lambda v, step: seen.append((v, step)),
     )  # fmt: skip
-    assert [step for _, step in seen] == list(range(1, 13))
+    assert [step for _, step in seen] == list(range(1, 12))
     assert [float(row[0]) for row in losses(tmp_path / "often")][:5] == [0.25, 0.5, 0.75, 1, 1.25]
     assert losses(tmp_path / "often")[3::4] == losses(tmp_path / "once")
     assert often["val_loss"] == once["val_loss"]

@@ -56,8 +56,8 @@ def run(
         config: the run; see `budgetsweep.config`.
         folder: takes metrics.csv, checkpoint.pt, model.pt and summary.json.
         threads: CPU threads where `trainer.threads` is null.
-        report: told the validation loss after each look at the validation images, and how many
-            there have been; may raise to end the run.
+        report: told the validation loss after each look at the validation images but the last, and
+            how many there have been; may raise to end the run.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
@@ -138,8 +138,9 @@ def _fit(
                 tracker.add(row, total)
                 if part == parts:
                     _save(trainer, tracker, clock)
-                if validation:
-                    # A step of the sweep's pruner is one look at the validation images.
+                if validation and row["epoch"] < total:
+                    # A step of the sweep's pruner is one look at the validation images. The last
+                    # is the result itself: there is nothing left to save.
                     report(row["val_loss"], begun * parts + part)
                 tick = time.perf_counter()
 
