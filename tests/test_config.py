@@ -155,6 +155,7 @@ def test_a_wrong_key_type_or_choice_is_refused_by_name(override: str, words: lis
         ("++trainer.epoch=5", ["trainer.epoch=5", "trainer.epochs?"]),
         ("+model.layers.conv3.widht=8", ["model.layers.conv3.widht=8", "width?"]),
         ("+nonsense=1", ["nonsense=1", "no such setting"]),
+        ("objectives=[]", ["objectives=[]", "val_loss"]),
         ("objectives=[speed]", ["objectives=", "speed", "val_loss", "parameters"]),
         ("+optimizer._target_=os.system", ["optimizer._target_", "no such setting"]),
     ],

@@ -295,8 +295,9 @@ def test_a_loss_that_is_not_a_number_names_epoch_step_and_rate() -> None:
         assert words in told
 
 
+@pytest.mark.parametrize(("parts", "step"), [(1, 6), (3, 2)])
 def test_a_last_update_that_breaks_the_network_is_told_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: int, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_parts = Trainer.train_parts
 
@@ -306,8 +307,9 @@ def test_a_last_update_that_breaks_the_network_is_told_too(
             yield loss
 
     monkeypatch.setattr(Trainer, "train_parts", broken)
-    with pytest.raises(DivergedError, match="validation loss became nan in epoch 1, step 6 of 6"):
-        run(small(), tmp_path, threads=1)
+    words = f"validation loss became nan in epoch 1, step {step} of 6"
+    with pytest.raises(DivergedError, match=words):
+        run(small(f"trainer.validations_per_epoch={parts}"), tmp_path, threads=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -245,10 +245,9 @@ def to_config(cfg: DictConfig) -> Config:
     assert isinstance(config, Config)
     _refuse_unknown(OmegaConf.to_container(cfg), dataclasses.asdict(config))
     check(config)
-    for name in config.objectives:
-        if name not in OBJECTIVES:
-            allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
-            raise SettingError("objectives", config.objectives, allowed)
+    if not config.objectives or not set(config.objectives) <= set(OBJECTIVES):
+        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
+        raise SettingError("objectives", config.objectives, allowed)
     return config
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from budgetsweep.arguments import positive
 from budgetsweep.config import DataConfig
 from budgetsweep.data import read_image
 from budgetsweep.errors import DataError, SettingError, UserError
@@ -221,18 +222,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("run", type=Path, help="a finished run's folder, or a sweep's: its winner")
     p.add_argument("images", type=Path, nargs="+", metavar="image", help="image files")
-    p.add_argument("--top", type=_positive, default=3, metavar="N", help="classes shown (3)")
+    p.add_argument("--top", type=positive, default=3, metavar="N", help="classes shown (3)")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     choices = ("auto", "yes", "no")
     p.add_argument("--invert", choices=choices, default="auto", help="dark to light; see below")
     p.add_argument("--centre", choices=choices, default="auto", help="as the dataset; see below")
     return p
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def main(argv: Sequence[str] | None = None) -> None:

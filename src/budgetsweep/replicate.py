@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
 from budgetsweep.files import write_json, write_text
 from budgetsweep.run import SUMMARY
@@ -236,18 +237,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--published", type=float, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )
-    p.add_argument("--top", type=_positive, default=3, metavar="N", help="finalists of a sweep (3)")
-    p.add_argument("--seeds", type=_positive, default=5, metavar="N", help="runs of each (5)")
+    p.add_argument("--top", type=positive, default=3, metavar="N", help="finalists of a sweep (3)")
+    p.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each (5)")
     p.add_argument(
         "overrides", nargs="*", metavar="key=value", help="for all runs of a sweep's networks"
     )
     return p
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -130,7 +130,7 @@ def _fit(
                     "epoch": trainer.epoch if part == parts else round(begun + part / parts, 3),
                     "lr": trainer.scheduler.get_last_lr()[0],
                     "train_loss": train_loss,
-                    **_validate(trainer, validation),
+                    **_validate(trainer, validation, begun + 1, steps * part // parts),
                     "seconds": clock.train,
                     "images_per_second": steps * trainer.batch_size / parts / (tock - tick),
                 }
@@ -145,13 +145,15 @@ def _fit(
                 tick = time.perf_counter()
 
 
-def _validate(trainer: Trainer, validation: Images | None) -> dict[str, float | None]:
+def _validate(
+    trainer: Trainer, validation: Images | None, epoch: int, step: int
+) -> dict[str, float | None]:
+    """Loss and accuracy after this step of this epoch, both counted from 1."""
     if validation is None:
         return {"val_loss": None, "val_accuracy": None}
     found = evaluate(trainer.result, validation, trainer.config, trainer.fmt)
     if not math.isfinite(found.loss):  # the last steps' updates show only here
-        step = trainer.steps_per_epoch
-        raise trainer.diverged("validation loss", found.loss, trainer.epoch, step)
+        raise trainer.diverged("validation loss", found.loss, epoch, step)
     return {"val_loss": found.loss, "val_accuracy": found.accuracy}
 
 
