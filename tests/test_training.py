@@ -429,6 +429,41 @@ def test_the_fastest_format_is_measured_once_and_changes_nothing(
     assert choose_format(network, config, CPU) == chosen
 
 
+@pytest.mark.parametrize(
+    ("plain", "bf16", "chosen"),
+    [
+        ([9, 8, 9, 9], [4, 4, 4, 4], "bf16"),
+        ([9, 8, 9, 9], [7.9, 7.9, 7.9, 7.9], "fp32"),
+        ([40, 8, 60, 50], [30, 30, 30, 30], "fp32"),  # the machine was busy with other work
+    ],
+    ids=["clearly faster", "hardly faster", "a busy machine"],
+)
+def test_plain_float32_stays_unless_bfloat16_is_clearly_faster(
+    plain: list[float], bf16: list[float], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # each candidate's warming step comes on top
+    seconds = {"fp32": iter([9, *plain]), "bf16": iter([9, *bf16])}
+    monkeypatch.setattr(tuning, "_step_seconds", lambda *args: next(seconds[args[-1].precision]))
+    config = small()
+    network = build_model(config.model, config.data)
+    candidates = [Format("fp32", "contiguous"), Format("bf16", "contiguous")]
+    assert tuning.measure(network, config, CPU, candidates).precision == chosen
+
+
+def test_bfloat16_is_not_tried_on_a_processor_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for has in "_is_avx512_bf16_supported", "_is_amx_tile_supported":
+        monkeypatch.setattr(torch.cpu, has, lambda: False)
+    tried = set()
+    monkeypatch.setattr(tuning, "_step_seconds", lambda *args: tried.add(args[-1].precision) or 1.0)
+    config = small("trainer.precision=auto", "trainer.memory_format=auto")
+    choose_format(build_model(config.model, config.data), config, CPU)
+    assert tried == {"fp32"}
+
+
 def test_a_format_that_is_named_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "measure", None)
     config = small("trainer.precision=bf16", "trainer.memory_format=channels_last")

@@ -1,7 +1,8 @@
 """Making the machine at hand fast: the number format by measuring, and memory that is kept.
 
-bfloat16 autocast is faster on a core with AVX512-BF16 and many times slower on one without, so
-`auto` times a few training steps of the very network and remembers the answer.
+bfloat16 autocast is faster on a core with AVX512-BF16 and many times slower on one without, where
+it is not tried. Otherwise `auto` times a few training steps of the very network and remembers the
+answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import itertools
 import json
 import os
 import platform
-import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from budgetsweep.files import write_json
 
 BATCH_SIZE = 64  # of the timed steps
 REPEATS = 3
+MARGIN = 0.95  # share of plain float32's time that another format must stay under
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's mallopt(3)
 
 
@@ -73,9 +74,9 @@ def choose_format(network: nn.Module, config: Config, device: torch.device) -> F
 
     The answer is kept in the user's cache folder, for each machine, torch, kind of network, image
     size and number of threads: a sweep measures once, not once a trial. Plain float32 stays unless
-    another is faster.
+    another is clearly faster.
     """
-    candidates = _candidates(config)
+    candidates = _candidates(config, device)
     if len(candidates) == 1:
         return candidates[0]
     cache = cache_dir() / "formats.json"
@@ -87,22 +88,33 @@ def choose_format(network: nn.Module, config: Config, device: torch.device) -> F
     return Format(**known[key])
 
 
-def _candidates(config: Config) -> list[Format]:
+def _candidates(config: Config, device: torch.device) -> list[Format]:
     """Plain float32 first, if the configuration allows it."""
     precision, layout = config.trainer.precision, config.trainer.memory_format
-    precisions = ["fp32", "bf16"] if precision == "auto" else [precision]
+    if precision == "auto":
+        precisions = ["fp32", "bf16"] if _computes_bf16(device) else ["fp32"]
+    else:
+        precisions = [precision]
     layouts = ["contiguous", "channels_last"] if layout == "auto" else [layout]
     pairs = [Format(p, m) for p, m in itertools.product(precisions, layouts)]
     # bfloat16 in the contiguous layout never won where it was tried.
     return [f for f in pairs if len(pairs) < 4 or f != Format("bf16", "contiguous")]
 
 
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 may have instructions of its own; emulated, it loses by far."""
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def measure(
     network: nn.Module, config: Config, device: torch.device, candidates: list[Format]
 ) -> Format:
-    """Time training steps of each candidate in turns; the lowest median wins.
+    """Time training steps of each candidate in turns; the first stays unless one is clearly faster.
 
-    A candidate whose first step takes over three times the best so far is not tried again.
+    Each counts by its quickest step: what else the machine does can only add to it. A candidate
+    whose first step takes over three times the best so far is not tried again.
     """
     state = {k: v.clone() for k, v in network.state_dict().items()}
     rng = torch.get_rng_state()
@@ -122,7 +134,9 @@ def measure(
     network.load_state_dict(state)
     network.zero_grad(set_to_none=True)
     torch.set_rng_state(rng)
-    return min(seconds, key=lambda f: statistics.median(seconds[f]))
+    quickest = {candidate: min(times) for candidate, times in seconds.items()}
+    best = min(quickest, key=lambda f: quickest[f])
+    return best if quickest[best] < MARGIN * quickest[candidates[0]] else candidates[0]
 
 
 def _step_seconds(
