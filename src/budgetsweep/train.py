@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from omegaconf import DictConfig
 from budgetsweep.config import CONF_DIR, OBJECTIVES, register, to_config
 from budgetsweep.errors import BudgetError, UserError
 from hydra_plugins.hydra_budget_sweeper.trial import report
+from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 register()
 
@@ -41,13 +41,6 @@ def main(cfg: DictConfig) -> float | list[float] | None:
             raise
     values = [summary[name] for name in config.objectives]
     return values[0] if len(values) == 1 else values
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

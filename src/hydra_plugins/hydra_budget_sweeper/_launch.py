@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ._errors import SweepError
@@ -20,55 +19,65 @@ from ._worker import Worker
 log = logging.getLogger(__name__)
 
 
-def launch(plan: Plan, task: TaskFunction, context: HydraContext) -> BaseException | None:
-    """Launch workers and wait for them; return what ended one before its time.
+class Crew:
+    """The workers of a sweep, launched together, and again if one of them dies.
 
-    Raises:
-        SweepError: A worker found that the sweep cannot go on.
+    A launcher that gets its processes ready in its `setup` does so from now on, while the sweeper
+    looks at the space.
     """
-    launcher, n_workers = _launcher(plan, task, context)
-    jobs = [
-        [
-            *_worker_overrides(plan, context),
-            f"hydra.sweep.subdir={WORKERS}/{i}",
-            "hydra.output_subdir=null",
-            "hydra.job.chdir=false",
+
+    def __init__(
+        self, n_jobs: int, config: DictConfig, task: TaskFunction, context: HydraContext
+    ) -> None:
+        self._context = context
+        self._worker = Worker(task, context)
+        sized = config.copy()
+        if "n_jobs" in sized.hydra.launcher:
+            with read_write(sized.hydra), open_dict(sized.hydra):
+                sized.hydra.launcher.n_jobs = n_jobs
+        # The worker is no job of the application's: its callbacks hear of trials alone.
+        self._silent = HydraContext(
+            config_loader=context.config_loader,
+            callbacks=Callbacks(),
+            execution_whitelist=context.execution_whitelist,
+        )
+        self._launcher = Plugins.instance().instantiate_launcher(
+            config=sized, hydra_context=self._silent, task_function=self._worker
+        )
+        one_by_one = type(self._launcher).__name__ == "BasicLauncher"
+        self._n_workers = 1 if one_by_one else n_jobs
+
+    def launch(self, plan: Plan) -> BaseException | None:
+        """Launch the workers and wait for them; return what ended one before its time.
+
+        Raises:
+            SweepError: A worker found that the sweep cannot go on.
+        """
+        self._worker.plan = plan
+        # Only the launcher's size differs; jobs are composed from what the user configured.
+        self._launcher.setup(
+            hydra_context=self._silent, task_function=self._worker, config=plan.master
+        )
+        jobs = [
+            [
+                *_worker_overrides(plan, self._context),
+                f"hydra.sweep.subdir={WORKERS}/{i}",
+                "hydra.output_subdir=null",
+                "hydra.job.chdir=false",
+            ]
+            for i in range(self._n_workers)
         ]
-        for i in range(n_workers)
-    ]
-    try:
-        returns = launcher.launch(jobs, initial_job_idx=0)
-    except Exception as error:
-        log.warning("A worker died (%s); starting the workers again", _first_line(error))
-        return error
-    failed = [j._return_value for j in returns if j.status is JobStatus.FAILED]
-    for problem in failed:
-        if isinstance(problem, SweepError):
-            raise problem
-        log.warning("A worker ended with %s: %s", type(problem).__name__, problem)
-    return failed[0] if failed else None
-
-
-def _launcher(plan: Plan, task: TaskFunction, context: HydraContext) -> tuple[Any, int]:
-    """Return the configured launcher, sized for the workers, and how many it can run at once."""
-    worker = Worker(plan, task, context)
-    # The worker is no job of the application's: its callbacks hear of trials alone.
-    silent = HydraContext(
-        config_loader=context.config_loader,
-        callbacks=Callbacks(),
-        execution_whitelist=context.execution_whitelist,
-    )
-    sized = plan.master.copy()
-    if "n_jobs" in sized.hydra.launcher:
-        with read_write(sized.hydra), open_dict(sized.hydra):
-            sized.hydra.launcher.n_jobs = plan.settings.n_jobs
-    launcher = Plugins.instance().instantiate_launcher(
-        config=sized, hydra_context=silent, task_function=worker
-    )
-    # Only the launcher's size differs; jobs are composed from what the user configured.
-    launcher.setup(hydra_context=silent, task_function=worker, config=plan.master)
-    one_by_one = type(launcher).__name__ == "BasicLauncher"
-    return launcher, 1 if one_by_one else plan.settings.n_jobs
+        try:
+            returns = self._launcher.launch(jobs, initial_job_idx=0)
+        except Exception as error:
+            log.warning("A worker died (%s); starting the workers again", _first_line(error))
+            return error
+        failed = [j._return_value for j in returns if j.status is JobStatus.FAILED]
+        for problem in failed:
+            if isinstance(problem, SweepError):
+                raise problem
+            log.warning("A worker ended with %s: %s", type(problem).__name__, problem)
+        return failed[0] if failed else None
 
 
 def _worker_overrides(plan: Plan, context: HydraContext) -> Sequence[str]:

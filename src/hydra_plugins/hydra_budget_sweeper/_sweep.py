@@ -23,7 +23,7 @@ from ._compose import Composer, flatten
 from ._constraints import Constraints, Feasibility
 from ._dotted import function_named
 from ._errors import SweepError
-from ._launch import launch
+from ._launch import Crew
 from ._ledger import Ledger, is_over_budget, note_of, point
 from ._presence import Presence, exclusive, try_exclusive
 from ._progress import Monitor
@@ -81,10 +81,11 @@ class Sweep:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.settings = settings
         self.context = context
-        self.task = task
         self.config = config
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.run_id = uuid.uuid4().hex
+        # First of all: what follows may take as long as its processes take to get ready.
+        self.crew = Crew(settings.n_jobs, config, task, context)
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         self.constraints = Constraints(settings.constraints)
         custom = settings.custom_search_space
@@ -210,7 +211,7 @@ class Sweep:
         fruitless = 0
         while not self._is_done():
             before = self._moves()
-            problem = launch(self.plan, self.task, self.context)
+            problem = self.crew.launch(self.plan)
             fruitless = fruitless + 1 if self._moves() == before else 0
             if problem is not None and fruitless >= _MAX_FRUITLESS_LAUNCHES:
                 raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")

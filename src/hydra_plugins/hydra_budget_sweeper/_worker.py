@@ -23,10 +23,11 @@ _WATCH_SECONDS = 0.5
 
 
 class Worker:
-    """The task function that the launcher gets."""
+    """The task function that the launcher gets; it has its plan before it is called."""
 
-    def __init__(self, plan: Plan, task: TaskFunction, context: HydraContext) -> None:
-        self.plan = plan
+    plan: Plan
+
+    def __init__(self, task: TaskFunction, context: HydraContext) -> None:
         self.task = task
         self.context = context
 

@@ -1,0 +1,1 @@
+"""A launcher whose processes start with the application's imports already done."""
