@@ -19,6 +19,7 @@ from hydra_plugins.hydra_budget_sweeper._journal import SweepJournal
 APPS = Path(__file__).parent / "apps"
 SOURCE = Path(__file__).parents[2] / "src"
 JOBLIB = "hydra/launcher=joblib"
+FORKSERVER = "hydra/launcher=forkserver"
 SEEDED = "hydra.sweeper.sampler.seed=7"
 
 
@@ -72,10 +73,14 @@ def kill_all(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def children(pid: int) -> list[int]:
+def worker_processes(pid: int) -> list[int]:
+    """The processes in which a sweep's launcher, joblib or forkserver, runs its workers."""
     found = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
     rows = [line.split(None, 2) for line in found.stdout.splitlines()]
-    return [int(r[0]) for r in rows if int(r[1]) == pid and "loky" in r[2] and "popen" in r[2]]
+    own = [r for r in rows if int(r[1]) == pid]
+    servers = [int(r[0]) for r in own if "multiprocessing.forkserver" in r[2]]
+    loky = [int(r[0]) for r in own if "loky" in r[2] and "popen" in r[2]]
+    return loky + [int(r[0]) for r in rows if int(r[1]) in servers]
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> Any:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from sweeping import (
+    FORKSERVER,
     JOBLIB,
     SEEDED,
-    children,
     kill_all,
     leaderboard,
     start,
@@ -22,6 +22,7 @@ from sweeping import (
     traced,
     trial_folders,
     wait_for,
+    worker_processes,
 )
 
 SPACE = ["x=interval(-5,5)", "width=range(1,20)"]
@@ -46,14 +47,14 @@ def assert_exact(folder: Path, trace: Path, n_trials: int) -> None:
         assert len({x for _, n, x in events if n == number}) == 1
 
 
-def killed_sweep(folder: Path, kills: int, seed: int, who: str) -> None:
+def killed_sweep(folder: Path, kills: int, seed: int, who: str, launcher: str) -> None:
     n_trials = kills + 8
     trace = folder.with_name("trace")
     overrides = [
         *SPACE,
         LIMITS,
         SEEDED,
-        JOBLIB,
+        launcher,
         f"hydra.sweeper.n_trials={n_trials}",
         "hydra.sweeper.max_retries=1000",
         "hydra.sweeper.feasibility_samples=0",
@@ -71,7 +72,7 @@ def killed_sweep(folder: Path, kills: int, seed: int, who: str) -> None:
         wait_until_it_works(process, trace, seen)
         while process.poll() is None and done < kills:
             time.sleep(rng.uniform(0.0, 0.5))
-            victims = children(process.pid)
+            victims = worker_processes(process.pid)
             if process.poll() is not None:
                 break
             if who == "worker" or (who == "any" and rng.random() < 0.5):
@@ -100,12 +101,20 @@ def wait_until_it_works(process: subprocess.Popen[str], trace: Path, seen: int) 
     wait_for(lambda: process.poll() is not None or (trace.exists() and len(traced(trace)) > seen))
 
 
-@pytest.mark.parametrize(("who", "kills"), [("worker", 8), ("everything", 6), ("sweeper", 6)])
-def test_killed_at_random_moments(tmp_path: Path, who: str, kills: int) -> None:
-    killed_sweep(tmp_path / "sweep", kills, seed=kills, who=who)
+@pytest.mark.parametrize(
+    ("who", "kills", "launcher"),
+    [
+        ("worker", 8, FORKSERVER),
+        ("worker", 4, JOBLIB),
+        ("everything", 6, FORKSERVER),
+        ("sweeper", 6, FORKSERVER),
+    ],
+)
+def test_killed_at_random_moments(tmp_path: Path, who: str, kills: int, launcher: str) -> None:
+    killed_sweep(tmp_path / "sweep", kills, seed=kills, who=who, launcher=launcher)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_many_more_times(tmp_path: Path, seed: int) -> None:
-    killed_sweep(tmp_path / "sweep", kills=40, seed=seed, who="any")
+@pytest.mark.parametrize(("seed", "launcher"), [(0, FORKSERVER), (1, FORKSERVER), (2, JOBLIB)])
+def test_killed_many_more_times(tmp_path: Path, seed: int, launcher: str) -> None:
+    killed_sweep(tmp_path / "sweep", kills=40, seed=seed, who="any", launcher=launcher)

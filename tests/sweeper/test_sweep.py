@@ -12,6 +12,7 @@ import cloudpickle
 import pytest
 from sweeping import (
     APPS,
+    FORKSERVER,
     JOBLIB,
     SEEDED,
     environment,
@@ -41,7 +42,7 @@ def n_trials(n: int) -> str:
     return f"hydra.sweeper.n_trials={n}"
 
 
-@pytest.mark.parametrize("launcher", ["hydra/launcher=basic", JOBLIB])
+@pytest.mark.parametrize("launcher", ["hydra/launcher=basic", FORKSERVER, JOBLIB])
 def test_exactly_n_trials_are_trained_and_none_over_its_limit(
     tmp_path: Path, launcher: str
 ) -> None:
@@ -112,7 +113,7 @@ def test_custom_search_space_and_fixed_values(tmp_path: Path) -> None:
 
 
 def test_grid_covers_every_point_once(tmp_path: Path) -> None:
-    sweep(tmp_path, "x=choice(1,2,3)", "y=choice(1,2)", "hydra/sweeper/sampler=grid", JOBLIB)
+    sweep(tmp_path, "x=choice(1,2,3)", "y=choice(1,2)", "hydra/sweeper/sampler=grid", FORKSERVER)
     # Two workers may propose the same point at once; the second proposal replays the first's value.
     rows = [row for row in leaderboard(tmp_path) if row["duplicate_of"] is None]
     points = [(row["params"]["x"], row["params"]["y"]) for row in rows]
@@ -201,7 +202,7 @@ def test_one_worker_with_a_seed_repeats_itself_to_the_bit_resumed_or_not(tmp_pat
 
 
 def test_workers_with_the_same_seed_never_draw_the_same(tmp_path: Path) -> None:
-    sweep(tmp_path, X, SEEDED, JOBLIB, n_trials(8))
+    sweep(tmp_path, X, SEEDED, FORKSERVER, n_trials(8))
     trials = study(tmp_path).trials
     assert len({t.params["x"] for t in trials}) == len(trials) >= 8
 
@@ -342,7 +343,13 @@ def test_a_trial_over_its_time_fails(tmp_path: Path) -> None:
 
 def test_a_worker_that_always_dies_fails_its_trial(tmp_path: Path) -> None:
     ended = sweep(
-        tmp_path, X, "trouble=kill", JOBLIB, n_trials(1), "hydra.sweeper.max_retries=1", expect=1
+        tmp_path,
+        X,
+        "trouble=kill",
+        FORKSERVER,
+        n_trials(1),
+        "hydra.sweeper.max_retries=1",
+        expect=1,
     )
     assert "its worker died 2 times without progress" in ended.stderr
     assert states(tmp_path)["FAIL"] == 1 and trial_folders(tmp_path) == {"0"}
@@ -354,7 +361,7 @@ def test_timeout_ends_the_sweep_in_order(tmp_path: Path) -> None:
     assert set(states(tmp_path)) == {"COMPLETE"} and results(tmp_path)["best_value"] >= 0
 
 
-@pytest.mark.parametrize("launcher", ["hydra/launcher=basic", JOBLIB])
+@pytest.mark.parametrize("launcher", ["hydra/launcher=basic", FORKSERVER, JOBLIB])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_ends_cleanly_and_goes_on(
     tmp_path: Path, launcher: str, how: signal.Signals
@@ -371,8 +378,8 @@ def test_an_interrupted_sweep_ends_cleanly_and_goes_on(
     ]
     process = start(tmp_path / "s", *arguments)
     wait_for(lambda: trace.exists() and trace.read_text().count("end") >= 2)
-    if launcher == JOBLIB:
-        time.sleep(0.1)  # joblib kills its workers: let them write down what has just ended
+    if "basic" not in launcher:
+        time.sleep(0.1)  # these kill their workers: let them write down what has just ended
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does
     else:
