@@ -35,7 +35,8 @@ from benchmarks.apps.noop import seconds as task_seconds
 SIDES = {"ours": "budget", "stock": "optuna"}
 NAMES = "abcdef"
 SPACE = [f"{name}=range(0,1000)" for name in NAMES]
-LAUNCHERS = {1: ["hydra/launcher=basic"], 2: ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]}
+WORKERS = (1, 2)
+LAUNCHERS = {"ours": "forkserver", "stock": "joblib"}  # for two workers; for one, basic
 SHORTEST = 0.2  # seconds, of the trials that take 0.2 to 2
 TIMEOUT = 600
 
@@ -94,9 +95,11 @@ def sweep(
         f"hydra.sweep.dir='{folder}'",
         f"hydra.sweeper.n_trials={n_trials}",
         f"hydra.sweeper.n_jobs={workers}",
+        f"hydra/launcher={'basic' if workers == 1 else LAUNCHERS[side]}",
+        *([] if workers == 1 else [f"hydra.launcher.n_jobs={workers}"]),
         f"trace='{folder}/trace.jsonl'",
     ]
-    command = [str(APPS / "noop.py"), "--multirun", *overrides, *LAUNCHERS[workers], *SPACE]
+    command = [str(APPS / "noop.py"), "--multirun", *overrides, *SPACE]
     wall = run_command([*command, *extra], folder, TIMEOUT)
     return Sweep(wall, read_lines(folder / "trace.jsonl"))
 
@@ -105,7 +108,7 @@ def overhead(report: Report, folder: Path, sizes: Sizes, trials: Sequence[int]) 
     """Seconds a trial, ours and the stock's in turns."""
     figures, rows = {}, []
     for sampler in ("random", "tpe"):
-        for workers in LAUNCHERS:
+        for workers in WORKERS:
             for n in trials:
                 part = f"{sampler}, {workers} worker{'s' * (workers > 1)}, {n} trials"
                 say(part)

@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 
 def start_server(n_jobs: int, preload: Sequence[str], task: TaskFunction) -> None:
     """Start the process that imports, if it does not run yet; return without waiting for it."""
-    modules = [*preload, _module_of(task), __name__]
-    multiprocessing.set_forkserver_preload([m for m in modules if m is not None])
+    # A main module is run anew in each process, under another name.
+    modules = {*preload, __name__, task.__module__} - {"__main__"}
+    multiprocessing.set_forkserver_preload(sorted(modules))
     with _deaf_to_interrupts(), _share_of_cores(n_jobs):
         forkserver.ensure_running()
 
@@ -96,14 +97,6 @@ def _run(packed: bytes, index: int, overrides: list[str]) -> bytes:
     )
     packed_return: bytes = cloudpickle.dumps(returned)
     return packed_return
-
-
-def _module_of(task: TaskFunction) -> str | None:
-    """The task's module by the name it can be imported by; None for a script."""
-    if task.__module__ != "__main__":
-        return task.__module__
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name if spec else None
 
 
 @contextmanager
