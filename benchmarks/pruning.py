@@ -1,6 +1,6 @@
 """What pruning saves, and what it does to the best value: the same sweep with and without it.
 
-python -m benchmarks.pruning --images 5000 --epochs 3 --trials 10 --seeds 4
+python -m benchmarks.pruning --images 10000 --epochs 3 --trials 10 --seeds 4
 """
 
 from __future__ import annotations
@@ -102,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, help="for training (5,000)")
+    options.add_argument("--images", type=int, help="for training (10,000)")
     options.add_argument("--validation", type=int, help="images (2,000)")
     options.add_argument("--epochs", type=int, help="of a whole trial (3)")
     options.add_argument("--trials", type=int, help="to train (10)")
     options.add_argument("--seeds", type=int, help="of the sampler (4)")
     chosen = options.parse_args(arguments)
-    usual = {"images": 5_000, "validation": 2_000, "epochs": 3, "trials": 10, "seeds": 4}
+    usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "trials": 10, "seeds": 4}
     quick = {"images": 256, "validation": 100, "epochs": 3, "trials": 3, "seeds": 1}
     for name, value in (quick if chosen.quick else usual).items():
         if getattr(chosen, name) is None:

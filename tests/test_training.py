@@ -91,7 +91,7 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         ["scheduler=step", "scheduler.step_epochs=1"],
         ["scheduler=constant", "trainer.ema=0.9"],
         ["data.validation=0", "augment=none"],
-        ["trainer.validations_per_epoch=3"],
+        ["trainer.first_epoch_validations=3"],
     ],
     ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation", "looked at often"],
 )
@@ -199,18 +199,18 @@ def test_looking_more_often_changes_no_number(tmp_path: Path) -> None:
     seen: list[tuple[float, int]] = []
     once = run(small(), tmp_path / "once", threads=1)
     often = run(
-        small("trainer.validations_per_epoch=4"), tmp_path / "often", threads=1,
+        small("trainer.first_epoch_validations=4"), tmp_path / "often", threads=1,
         report=lambda v, step: seen.append((v, step)),
     )  # fmt: skip
-    assert [step for _, step in seen] == list(range(1, 12))
-    assert [float(row[0]) for row in losses(tmp_path / "often")][:5] == [0.25, 0.5, 0.75, 1, 1.25]
-    assert losses(tmp_path / "often")[3::4] == losses(tmp_path / "once")
+    assert [step for _, step in seen] == [1, 2, 3, 4, 8]
+    assert [float(row[0]) for row in losses(tmp_path / "often")] == [0.25, 0.5, 0.75, 1, 2, 3]
+    assert losses(tmp_path / "often")[3:] == losses(tmp_path / "once")
     assert often["val_loss"] == once["val_loss"]
     assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
 
 
 def test_it_is_not_looked_at_more_often_than_there_are_steps(tmp_path: Path) -> None:
-    run(small("trainer.validations_per_epoch=100", "trainer.epochs=1"), tmp_path, threads=1)
+    run(small("trainer.first_epoch_validations=100", "trainer.epochs=1"), tmp_path, threads=1)
     assert len(losses(tmp_path)) == 6  # of 200 images in batches of 32
 
 
@@ -309,7 +309,7 @@ def test_a_last_update_that_breaks_the_network_is_told_too(
     monkeypatch.setattr(Trainer, "train_parts", broken)
     words = f"validation loss became nan in epoch 1, step {step} of 6"
     with pytest.raises(DivergedError, match=words):
-        run(small(f"trainer.validations_per_epoch={parts}"), tmp_path, threads=1)
+        run(small(f"trainer.first_epoch_validations={parts}"), tmp_path, threads=1)
     assert list(tmp_path.iterdir()) == []
 
 

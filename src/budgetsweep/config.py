@@ -191,9 +191,10 @@ class TrainerConfig:
         "torch.compile for the network: for long runs, its half minute is spent once a run; on a "
         "GPU with CUDA graphs",
     )
-    validations_per_epoch: int = setting(
+    first_epoch_validations: int = setting(
         1,
-        "looks at the validation images in an epoch, evenly spaced; a sweep can prune after each",
+        "looks at the validation images in the first epoch, evenly spaced, after each of which a "
+        "sweep can prune; later epochs end with one",
         ge=1,
         le=100,
     )

@@ -57,7 +57,8 @@ def run(
         folder: takes metrics.csv, checkpoint.pt, model.pt and summary.json.
         threads: CPU threads where `trainer.threads` is null.
         report: told the validation loss after each look at the validation images but the last, and
-            how many there have been; may raise to end the run.
+            for how long it has trained, in parts of the first epoch that end with a look; may raise
+            to end the run.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
@@ -115,13 +116,15 @@ def _fit(
     clock: Clock,
     report: Callable[[float, int], None],
 ) -> None:
-    """Train to the last epoch; after each part of one look at the validation images and report."""
+    """Train to the last epoch; look at the validation images and report in the first epoch after
+    each of its parts, later once an epoch."""
     config = trainer.config
-    parts = min(config.trainer.validations_per_epoch, trainer.steps_per_epoch) if validation else 1
     steps, total = trainer.steps_per_epoch, config.trainer.epochs
+    first_parts = min(config.trainer.first_epoch_validations, steps) if validation else 1
     with progress_bar(steps * total, steps * trainer.epoch, config.trainer.progress) as advance:
         while trainer.epoch < total:
             begun = trainer.epoch
+            parts = 1 if begun else first_parts
             tick = time.perf_counter()
             for part, train_loss in enumerate(trainer.train_parts(parts, advance), start=1):
                 tock = time.perf_counter()
@@ -139,9 +142,9 @@ def _fit(
                 if part == parts:
                     _save(trainer, tracker, clock)
                 if validation and row["epoch"] < total:
-                    # A step of the sweep's pruner is one look at the validation images. The last
-                    # is the result itself: there is nothing left to save.
-                    report(row["val_loss"], begun * parts + part)
+                    # A step of the sweep's pruner is a part of the first epoch, or as much training
+                    # later. The last look is the result itself: there is nothing left to save.
+                    report(row["val_loss"], begun * first_parts + part * first_parts // parts)
                 tick = time.perf_counter()
 
 
