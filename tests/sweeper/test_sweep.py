@@ -544,7 +544,9 @@ def test_a_worker_finds_the_applications_modules_in_a_bare_process(
 ) -> None:
     """As a cluster's launcher starts it: Python without the script's folder on its path."""
     monkeypatch.syspath_prepend(str(APPS))
-    packed = cloudpickle.dumps(Worker(Constraints("bowl.limits"), None, None))  # type: ignore[arg-type]
+    worker = Worker(None, None)  # type: ignore[arg-type]
+    worker.plan = Constraints("bowl.limits")  # type: ignore[assignment]
+    packed = cloudpickle.dumps(worker)
     program = """
 import pickle, sys, types
 worker = pickle.loads(sys.stdin.buffer.read())
