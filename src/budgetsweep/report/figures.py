@@ -69,6 +69,8 @@ def score_view(sweep: Sweep) -> tuple[float, float] | None:
     """The scores to look at first, where pruned trials would press the complete ones together."""
     complete = [p.score for p in facts.points(sweep, "complete")]
     every = complete + [p.score for p in facts.points(sweep, "pruned")]
+    if len(set(every)) == 1:
+        return around(every[0])
     if len(complete) < 2:
         return None
     low, high = min(complete), max(complete)
@@ -76,6 +78,12 @@ def score_view(sweep: Sweep) -> tuple[float, float] | None:
     if not 0 < 4 * width < max(every) - min(every):
         return None
     return low - width, high + width / 4
+
+
+def around(value: float) -> tuple[float, float]:
+    """An axis for one value; by itself it would get one from below 0 to above 100 %."""
+    width = abs(value) / 50 or 1
+    return value - width, value + width / 4
 
 
 def _is_share(points: Sequence[facts.Point]) -> bool:
@@ -130,8 +138,12 @@ def history_figure(sweep: Sweep) -> go.Figure:
     )
     _axes(figure, "trial", objective_name(sweep))
     values = [t.value for s in looks for t in sweep.of(s) if t.value is not None]
+    if len(set(values)) == 1:
+        figure.update_yaxes(range=around(values[0]), selector={"overlaying": None})
     if is_wide(values):
         _log_axis(figure, values)
+    if len(sweep.trials) <= 12:
+        figure.update_xaxes(dtick=1)  # no ticks between trials
     return figure
 
 

@@ -57,7 +57,8 @@ def _winner_line(sweep: Sweep, beside: Path) -> str:
     if best is None:
         return paragraph("No trial has been trained to its end yet.")
     several = len(sweep.directions) > 1
-    name = "The first of the front" if several else "The winner"
+    still = sweep.status.get("state", "running") == "running"
+    name = "The first of the front" if several else "The best so far" if still else "The winner"
     chosen = ", ".join(
         f"{short} = {trials._shown(best, full)}"
         for full, short in figures.short_names(list(best.params)).items()
