@@ -243,7 +243,7 @@ def seeds_figure(values: Sequence[float], labels: Sequence[str], low: float, hig
     """Every seed's accuracy, the mean's interval behind."""
     figure = go.Figure()
     if high - low < float("inf"):
-        figure.add_hrect(low, high, fillcolor=GREEN, opacity=0.18, line_width=0)
+        figure.add_hrect(low, high, fillcolor=GREEN, opacity=0.18, line_width=0, layer="below")
     figure.add_hline(sum(values) / len(values), line={"color": GREEN, "width": 2})
     figure.add_scatter(
         x=list(labels), y=list(values), mode="markers", marker={"color": BLUE, "size": 10},
@@ -251,6 +251,10 @@ def seeds_figure(values: Sequence[float], labels: Sequence[str], low: float, hig
     )  # fmt: skip
     _axes(figure, "seed", "accuracy", percent=True)
     figure.update_xaxes(type="category")
+    if low < high < float("inf"):  # the interval's ends in view
+        bottom, top = min(low, *values), max(high, *values)
+        room = (top - bottom) / 8
+        figure.update_yaxes(range=[bottom - room, top + room])
     return figure
 
 
