@@ -8,6 +8,7 @@ EPOCHS ?= 20
 ARGS ?=
 # the sweep that report and dashboard show: by default the one that was last written to
 DIR ?= $(patsubst %/leaderboard.json,%,$(shell ls -t multirun/*/leaderboard.json multirun/*/*/leaderboard.json 2>/dev/null | head -n 1))
+DEMO = $(or $(patsubst hydra.sweep.dir=%,%,$(filter hydra.sweep.dir=%,$(ARGS))),multirun/demo)
 PORT ?= 8080
 NEEDS_SWEEP = test -n "$(DIR)" || { echo "No sweep in multirun/ yet: make demo runs one; DIR=... names another folder."; exit 1; }
 
@@ -30,8 +31,8 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY) ## a budgeted sweep on bundled digits, a few minutes, no download
 	$(RUN) budgetsweep.train --multirun experiment=demo $(ARGS)
-	@echo && echo "Leaderboard, pruned trials last:" && cut -d, -f1-6 multirun/demo/leaderboard.csv
-	@echo && echo "Results: multirun/demo (report.html, leaderboard.csv, best.yaml, a folder a trial)"
+	@echo && echo "Leaderboard, pruned trials last:" && cut -d, -f1-6 "$(DEMO)/leaderboard.csv"
+	@echo && echo "Results: $(DEMO) (report.html, leaderboard.csv, best.yaml, a folder a trial)"
 
 train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
 	$(RUN) budgetsweep.train $(ARGS)

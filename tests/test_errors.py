@@ -48,23 +48,23 @@ def test_a_mistake_is_told_in_words(line: str, words: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["One run:", "A sweep:", "optimizer: adamw, sgd"]),
-        (["--cfg", "job"], ["conv5:", "max_parameters: 20000"]),
-        (["--info", "defaults"], ["model/reference"]),
+        ("train --help", ["One run:", "A sweep:", "optimizer: adamw, sgd"]),
+        ("train --cfg job", ["conv5:", "max_parameters: 20000"]),
+        ("train --info defaults", ["model/reference"]),
+        ("summary --help", ["layer table", "model: reference, residual", "budget.fit=true"]),
+        ("summary --cfg job", ["conv5:", "max_parameters: 20000"]),
     ],
-    ids=["help", "cfg", "info"],
 )
-def test_what_hydra_users_expect_works(
-    arguments: list[str], words: list[str], tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "budgetsweep.train", *arguments]
+def test_what_hydra_users_expect_works(arguments: str, words: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, *f"-m budgetsweep.{arguments}".split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [word for word in words if word not in done.stdout] == []
 
 
-def test_the_layer_table_shows_the_total_against_the_budget() -> None:
+def test_the_layer_table_shows_the_total_against_the_budget(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "budgetsweep.summary", "model.layers.conv3.width=48"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "parameters: 26,628 of 20,000, 6,628 over" in done.stdout
+    assert not list(tmp_path.iterdir())  # a look leaves nothing behind

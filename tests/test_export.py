@@ -102,7 +102,10 @@ def test_int8_is_smaller_and_nearly_as_good(exported: Any) -> None:
     assert result["cost"] == pytest.approx(result["float32"] - result["int8"])
     assert abs(result["cost"]) < 0.05
     weights = onnx.load(saved.folder / "export" / FILES["int8"]).graph.initializer
-    assert any(w.data_type == onnx.TensorProto.INT8 for w in weights)
+    small = [onnx.numpy_helper.to_array(w) for w in weights if w.data_type == onnx.TensorProto.INT8]
+    kernels = [w for w in small if w.ndim == 4]
+    # Larger ones overflow on processors without VNNI.
+    assert kernels and all(np.abs(w.astype(int)).max() <= 64 for w in kernels)
 
 
 def test_files_are_valid_name_their_classes_and_not_this_machine(exported: Any) -> None:

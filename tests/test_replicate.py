@@ -79,6 +79,28 @@ def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
     assert "trial-3: `optimizer.lr=0.1`" in text
 
 
+def test_without_a_reference_finalists_are_compared_with_the_first() -> None:
+    runs = {
+        name: [{"test_accuracy": a, "parameters": 10} for a in values]
+        for name, values in (("trial-5", [0.98, 0.981]), ("trial-2", [0.97, 0.971]))
+    }
+    head, _, first, second, *_ = replicate.comparison_table(runs, {}).splitlines()
+    assert "against trial-5" in head
+    assert "points" not in first
+    assert "-1.000 points" in second and "worse" in second
+
+
+def test_a_reference_over_the_budget_is_told_in_one_line() -> None:
+    shared = ["data=digits", "model=reference"]
+    assert replicate.over_budget(shared) == ""
+    assert replicate.over_budget([*shared, "budget.max_parameters=8000"]) == (
+        "The reference is left out, as it is over budget: 19,668 parameters, 11,668 more than "
+        "budget.max_parameters=8,000."
+    )
+    with pytest.raises(UserError, match="epoch"):
+        replicate.over_budget(["trainer.epoch=3"])
+
+
 def write_sweep(folder: Path, states: list[str]) -> None:
     rows = []
     for number, state in enumerate(states):
@@ -124,3 +146,15 @@ def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path
         assert run["epochs"] == 2
         assert run["test_accuracy"] is not None
         assert run["parameters"] < 2_000  # tiny's, not the default network's
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_reference_is_over_the_budget_compares_its_finalists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path, ["COMPLETE", "COMPLETE"])
+    # tiny's own first width is 8, the finalists' are 4 and 5
+    replicate.main([str(tmp_path), "--seeds", "2", "budget.max_parameters=1000"])
+    told = capsys.readouterr().out
+    assert "against trial-0" in told and "| trial-1 |" in told
+    assert "The reference is left out, as it is over budget" in told

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from budgetsweep.errors import UserError
-from budgetsweep.report import facts, write_report
+from budgetsweep.report import facts, figures, write_report
 from budgetsweep.report.__main__ import main
 from budgetsweep.report.collect import Sweep, collect
 from budgetsweep.report.journal import ReadOnlyJournal
@@ -188,6 +189,30 @@ def test_time_adds_up_to_what_the_workers_had(sweep: Path) -> None:
     assert spent["training"] == pytest.approx(4 * 8 + 2)
     assert spent["evaluating"] == pytest.approx(4)
     assert sum(spent.values()) == pytest.approx(2 * 40)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.08, 0.9, [0.1, 0.2, 0.5]),
+        (0.04, 12, [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]),
+        (0.04, 150, [0.1, 1, 10, 100]),
+        (0.5, 2e18, [1e2, 1e5, 1e8, 1e11, 1e14, 1e17]),
+    ],
+)
+def test_a_log_axis_has_few_round_ticks(low: float, high: float, ticks: list[float]) -> None:
+    assert figures.log_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_pruned_trials_do_not_press_the_complete_ones_together(sweep: Path) -> None:
+    # Complete from 0.78 to 0.90, the pruned one at 0.60: all in view.
+    assert figures.score_view(read(sweep)) is None
+    for trial, accuracy in ((0, 0.89), (2, 0.90), (4, 0.88), (6, 0.89)):
+        shutil.rmtree(sweep / f"{trial} a")
+        write_run(sweep / f"{trial} a", accuracy, 0.3, 4, parameters=TRIALS[trial][4])
+    low, high = figures.score_view(read(sweep)) or (0, 0)
+    assert 0.60 < low < 0.88 and 0.90 < high < 1
+    assert "Outside the view: 1 pruned" in Page(write_report(sweep)).text
 
 
 def test_the_reference_is_the_trial_of_the_shipped_defaults(sweep: Path) -> None:

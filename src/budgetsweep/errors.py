@@ -14,7 +14,8 @@ class SettingError(UserError):
 
     def __init__(self, key: str, value: Any, allowed: str, hint: str = "") -> None:
         self.key, self.value = key, value
-        super().__init__(f"{key}={value}: {allowed}" + (f" {hint}" if hint else ""))
+        told = "null" if value is None else value
+        super().__init__(f"{key}={told}: {allowed}" + (f" {hint}" if hint else ""))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes send errors back pickled; the default would call __init__ anew.

@@ -296,6 +296,9 @@ def quantize(model: Any, calibration: Images) -> Any:
         quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
         quantization.quantize_static(
             str(prepared), str(quantized), Reader(), per_channel=True,
+            # Weights within ±64: processors without VNNI add pairs of products in 16 bits, which
+            # overflow with ±128. Measured: 26.7 points lost on one small network, 0 so.
+            reduce_range=True,
             # Batch norm that could not be folded is computed in float32 by onnxruntime anyway.
             nodes_to_exclude=[n.name for n in model.graph.node if n.op_type == "BatchNormalization"],
         )  # fmt: skip

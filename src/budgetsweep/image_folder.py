@@ -118,7 +118,7 @@ def _read_all(files: list[Path], channels: int, size: int, path: Path) -> Tensor
             bad.append(f"  {file.relative_to(path)} ({_reason(error.__cause__)})")
     if bad:
         rest = [f"  and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else []
-        head = f"{len(bad)} of the {len(files)} files below {path} are no readable images:"
+        head = f"{path}: {len(bad)} of the {len(files)} files cannot be read as images:"
         raise DataError("\n".join([head, *bad[:_LISTED], *rest, "Repair or remove them."]))
     return images
 

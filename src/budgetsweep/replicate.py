@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetsweep.arguments import positive
-from budgetsweep.errors import UserError
+from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.files import write_json, write_text
 from budgetsweep.run import SUMMARY
 
@@ -112,9 +112,14 @@ def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> st
     """Train the reference and the sweep's `top` finalists over seeds, and compare them.
 
     The finalists are those the sweep selected by validation; the test set is read once a run.
-    Runs that are finished, from an earlier call, are not repeated.
+    Runs that are finished, from an earlier call, are not repeated. A reference over the sweep's
+    budget is left out, and the finalists are compared with the best of them.
     """
     groups = networks(sweep, top)
+    why_not = over_budget([*groups[REFERENCE], *overrides])
+    if why_not:
+        del groups[REFERENCE]
+        print(why_not, file=sys.stderr, flush=True)  # the training takes a while
     results: dict[str, list[dict[str, Any]]] = {}
     for name, own in groups.items():
         folder = sweep / "replicate" / name
@@ -122,6 +127,8 @@ def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> st
         results[name] = read_runs(folder)
     finalists = {name: own for name, own in groups.items() if name != REFERENCE}
     text = comparison_table(results, finalists)
+    if why_not:
+        text += f"\n\n{why_not}"
     write_json(sweep / "replicate" / f"{RESULT}.json", results)
     write_text(sweep / "replicate" / f"{RESULT}.md", text + "\n")
     return text
@@ -146,6 +153,30 @@ def networks(sweep: Path, top: int) -> dict[str, list[str]]:
     searched = {key for t in done for key in t["params"]}
     first = next(iter(finalists.values()))
     return {REFERENCE: [o for o in first if o.split("=")[0] not in searched], **finalists}
+
+
+def over_budget(overrides: Sequence[str]) -> str:
+    """In one line why the reference, of these overrides, is left out; empty where it fits.
+
+    Raises:
+        UserError: the overrides do not make a configuration.
+    """
+    import hydra
+    from hydra.errors import HydraException
+
+    from budgetsweep.budget import enforce
+    from budgetsweep.config import CONF_DIR, register, to_config
+
+    register()
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR)):
+            config = to_config(hydra.compose("config", overrides=list(overrides)))
+        enforce(config.model, config.data, config.budget)
+    except HydraException as error:
+        raise UserError(str(error)) from None
+    except BudgetError as error:
+        return f"The reference is left out, as it is {str(error).partition(';')[0]}."
+    return ""
 
 
 def _overrides(folder: Path) -> list[str]:
@@ -177,19 +208,24 @@ def _train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
 def comparison_table(
     results: dict[str, list[dict[str, Any]]], finalists: dict[str, list[str]]
 ) -> str:
-    """Each group's interval, and its difference from the reference by Welch's t-test."""
+    """Each group's interval, and its difference from the first by Welch's t-test.
+
+    The first is the reference, or without one the finalist that the sweep found best.
+    """
     from scipy.stats import ttest_ind
 
-    reference = [run["test_accuracy"] for run in results[REFERENCE]]
+    first = next(iter(results))
+    reference = [run["test_accuracy"] for run in results[first]]
+    against = f"the {first}" if first == REFERENCE else first
     lines = [
-        "| network | parameters | mean | 95 % interval | against the reference |",
+        f"| network | parameters | mean | 95 % interval | against {against} |",
         "| --- | ---: | ---: | --- | --- |",
     ]
     for name, runs in results.items():
         values = [run["test_accuracy"] for run in runs]
         stats = interval(values)
         verdict = ""
-        if name != REFERENCE and len(values) > 1:
+        if name != first and len(values) > 1:
             test = ttest_ind(values, reference, equal_var=False).confidence_interval(0.95)
             verdict = (
                 f"{100 * (stats.mean - statistics.fmean(reference)):+.3f} points "
@@ -217,8 +253,9 @@ _EPILOG = """examples:
 Of a folder whose sub-folders are runs that differ by seed: mean, standard deviation and 95 %
 interval of the test accuracy. Of a sweep: its finalists and the reference (the sweep's
 configuration without what was searched) are first trained over the same fresh seeds, in
-FOLDER/replicate; then each is compared with the reference by Welch's t-test. Finished runs are not
-repeated. The tables are also written as replication.md and replication.json.
+FOLDER/replicate; then each is compared with the reference by Welch's t-test. A reference over the
+sweep's budget is left out, and the finalists are compared with the best of them. Finished runs are
+not repeated. The tables are also written as replication.md and replication.json.
 
 More: docs/seeds.md
 """
@@ -228,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m budgetsweep.replicate",
-        description="Say what several seeds show: mean, spread and 95 % interval, and whether a "
+        description="Say what several seeds show: mean, spread and 95 % interval, and whether a\n"
         "sweep's finalists differ from the reference.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

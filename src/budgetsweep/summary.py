@@ -13,7 +13,7 @@ from budgetsweep.errors import UserError
 register()
 
 
-@hydra.main(config_path=str(CONF_DIR), config_name="config")
+@hydra.main(config_path=str(CONF_DIR), config_name="summary")
 def main(cfg: DictConfig) -> None:
     """Print the table; an over-budget network is shown too, and exits with 1."""
     try:
@@ -66,7 +66,7 @@ def _align(rows: list[list[str]]) -> list[str]:
         "  ".join(
             cell.ljust(size) if i < 3 else cell.rjust(size)
             for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
-        )
+        ).rstrip()
         for row in rows
     ]
 

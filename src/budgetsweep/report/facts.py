@@ -168,4 +168,5 @@ def sweep_time(sweep: Sweep) -> dict[str, float]:
     wall = sweep.status.get("seconds", 0) * sweep.status.get("workers", 1)
     if wall > busy > 0:
         total["between trials"] = wall - busy
-    return {name: seconds for name, seconds in total.items() if seconds > 0}
+    order = ("training", "evaluating", "setting up", "other", "between trials")
+    return {name: total[name] for name in order if total.get(name, 0) > 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from budgetsweep.report import facts
 from budgetsweep.report.collect import Run, Sweep, Trial
+from budgetsweep.report.words import number
 
 # Readable on white and on near-black.
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = (
@@ -36,7 +38,7 @@ def size_figure(sweep: Sweep) -> go.Figure:
     known = facts.reference(sweep)
     _scatter(
         figure, [p for p in facts.points(sweep, "complete", "pruned") if p.trial is known],
-        "reference", VIOLET, "diamond", 11,
+        "reference", VIOLET, "diamond-open", 17,  # around the winner, where it is both
     )  # fmt: skip
     allowed = facts.limit(sweep)
     over = [facts.parameters(t, allowed) for t in sweep.of("over budget")]
@@ -58,7 +60,30 @@ def size_figure(sweep: Sweep) -> go.Figure:
             annotation={"text": f"budget {allowed:,}", "textangle": -90, "xanchor": "left"},
         )  # fmt: skip
     _axes(figure, "parameters", score.name, percent=score.higher_is_better and _is_share(complete))
+    if view := score_view(sweep):
+        figure.update_yaxes(range=view, selector={"overlaying": None})
     return figure
+
+
+def score_view(sweep: Sweep) -> tuple[float, float] | None:
+    """The scores to look at first, where pruned trials would press the complete ones together."""
+    complete = [p.score for p in facts.points(sweep, "complete")]
+    every = complete + [p.score for p in facts.points(sweep, "pruned")]
+    if len(set(every)) == 1:
+        return around(every[0])
+    if len(complete) < 2:
+        return None
+    low, high = min(complete), max(complete)
+    width = high - low
+    if not 0 < 4 * width < max(every) - min(every):
+        return None
+    return low - width, high + width / 4
+
+
+def around(value: float) -> tuple[float, float]:
+    """An axis for one value; by itself it would get one from below 0 to above 100 %."""
+    width = abs(value) / 50 or 1
+    return value - width, value + width / 4
 
 
 def _is_share(points: Sequence[facts.Point]) -> bool:
@@ -112,6 +137,13 @@ def history_figure(sweep: Sweep) -> go.Figure:
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     )
     _axes(figure, "trial", objective_name(sweep))
+    values = [t.value for s in looks for t in sweep.of(s) if t.value is not None]
+    if len(set(values)) == 1:
+        figure.update_yaxes(range=around(values[0]), selector={"overlaying": None})
+    if is_wide(values):
+        _log_axis(figure, values)
+    if len(sweep.trials) <= 12:
+        figure.update_xaxes(dtick=1)  # no ticks between trials
     return figure
 
 
@@ -174,23 +206,44 @@ def split_curves_figure(run: Run) -> go.Figure:
 
 
 def _curve_axes(figure: go.Figure, runs: Sequence[Run], keys: Sequence[str]) -> None:
-    if is_wide(runs, keys):
-        figure.update_yaxes(type="log", minor_showgrid=False)
-    if max((len(run.epochs) for run in runs), default=0) <= 8:
+    if is_wide(values := losses(runs, keys)):
+        _log_axis(figure, values)
+    if max((run.epochs[-1]["epoch"] for run in runs if run.epochs), default=0) <= 8:
         figure.update_xaxes(dtick=1)  # no ticks between epochs
 
 
-def is_wide(runs: Sequence[Run], keys: Sequence[str]) -> bool:
-    """Whether losses span so much that a linear axis hides how they end."""
-    values = [row[key] for run in runs for row in run.epochs for key in keys if key in row]
+def losses(runs: Sequence[Run], keys: Sequence[str]) -> list[float]:
+    """These columns of all runs' metrics, in one list."""
+    return [row[key] for run in runs for row in run.epochs for key in keys if key in row]
+
+
+def is_wide(values: Sequence[float]) -> bool:
+    """Whether values span so much that a linear axis hides the small ones."""
     return bool(values) and 0 < 10 * min(values) < max(values)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high`, both positive: at most nine, so that labels keep apart."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine = [m * 10.0**e for e in decades for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    if len(fine) <= 9:
+        return fine
+    return [10.0**e for e in decades[:: 1 + len(decades) // 9] if low <= 10.0**e <= high]
+
+
+def _log_axis(figure: go.Figure, values: Sequence[float]) -> None:
+    ticks = log_ticks(min(values), max(values))
+    figure.update_yaxes(
+        type="log", tickvals=ticks, ticktext=[number(t) for t in ticks],
+        selector={"overlaying": None},
+    )  # fmt: skip
 
 
 def seeds_figure(values: Sequence[float], labels: Sequence[str], low: float, high: float) -> Any:
     """Every seed's accuracy, the mean's interval behind."""
     figure = go.Figure()
     if high - low < float("inf"):
-        figure.add_hrect(low, high, fillcolor=GREEN, opacity=0.18, line_width=0)
+        figure.add_hrect(low, high, fillcolor=GREEN, opacity=0.18, line_width=0, layer="below")
     figure.add_hline(sum(values) / len(values), line={"color": GREEN, "width": 2})
     figure.add_scatter(
         x=list(labels), y=list(values), mode="markers", marker={"color": BLUE, "size": 10},
@@ -198,6 +251,10 @@ def seeds_figure(values: Sequence[float], labels: Sequence[str], low: float, hig
     )  # fmt: skip
     _axes(figure, "seed", "accuracy", percent=True)
     figure.update_xaxes(type="category")
+    if low < high < float("inf"):  # the interval's ends in view
+        bottom, top = min(low, *values), max(high, *values)
+        room = (top - bottom) / 8
+        figure.update_yaxes(range=[bottom - room, top + room])
     return figure
 
 
@@ -266,6 +323,7 @@ def importances_figure(shares: dict[str, float]) -> go.Figure:
     )  # fmt: skip
     _axes(figure, "share of the objective's variation", "", percent=False)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(showgrid=False)
     figure.update_layout(height=110 + 34 * len(names))
     return figure
 
@@ -283,6 +341,7 @@ def time_figure(seconds: dict[str, float]) -> go.Figure:
             hovertemplate=f"{name}: %{{x:,.1f}} s<extra></extra>",
         )  # fmt: skip
     _axes(figure, "seconds", "")
+    figure.update_yaxes(showgrid=False)
     figure.update_layout(barmode="stack", height=200, legend_traceorder="normal")
     return figure
 

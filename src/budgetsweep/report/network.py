@@ -65,9 +65,9 @@ def _confusion(mistakes: Mistakes, whose: str) -> str:
     )
     return (
         paragraph(text)
-        + '<div class="wide"><table class="confusion"><caption class="soft">Rows are the true '
-        f"classes, columns the predicted ones.</caption><thead><tr><td></td>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        + '<p class="soft" id="confusion-how">Rows are the true classes, columns the predicted '
+        'ones.</p><div class="wide"><table class="confusion" aria-describedby="confusion-how">'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -19,6 +19,7 @@ from budgetsweep.report.figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET
 from budgetsweep.report.run import SCORES, scores
 from budgetsweep.report.sweep import curves, too_few
 from budgetsweep.report.winner import Mistakes, Winner
+from budgetsweep.report.words import number
 
 
 def draw(found: Sweep | Run | Seeds, winner: Winner, folder: Path) -> None:
@@ -76,7 +77,7 @@ def _size(sweep: Sweep) -> Figure:
         ([p for p in complete if p.trial.rank == 1], "winner",
          {"color": ORANGE, "marker": "*", "s": 160}),
         ([p for p in [*complete, *pruned] if p.trial is known], "reference",
-         {"color": VIOLET, "marker": "D"}),
+         {"facecolors": "none", "edgecolors": VIOLET, "marker": "D", "s": 120}),
     ):  # fmt: skip
         if points:
             x, y = [p.parameters for p in points], [p.score for p in points]
@@ -84,6 +85,8 @@ def _size(sweep: Sweep) -> Figure:
     best = facts.front(complete, score.higher_is_better)
     x, y = [p.parameters for p in best], [p.score for p in best]
     axes.step(x, y, where="post", color=GREEN, label="front")
+    if view := figures.score_view(sweep):
+        axes.set_ylim(*view)
     if allowed is not None:
         axes.axvline(allowed, color=RED, linestyle="--", label=f"budget {allowed:,}")
     axes.legend(frameon=False)
@@ -107,10 +110,13 @@ def _history(sweep: Sweep) -> Figure:
             axes.scatter(
                 marked, [0.02] * len(marked), transform=edge, color=RED, marker=marker, label=state
             )
+    known = ("complete", "pruned", "duplicate")
+    _log_if_wide(axes, [t.value for s in known for t in sweep.of(s) if t.value is not None])
     numbers, best = figures.best_so_far(sweep)
     if numbers:
         axes.step(numbers, best, where="post", color=GREEN, label="best so far")
-    axes.legend(frameon=False)
+    if axes.has_data():  # a sweep that was stopped before its first result has nothing
+        axes.legend(frameon=False)
     return figure
 
 
@@ -140,8 +146,16 @@ def _run_curves(run: Run) -> Figure:
 
 
 def _scale(axes: Axes, runs: list[Run], keys: list[str]) -> None:
-    axes.set_yscale("log" if figures.is_wide(runs, keys) else "linear")
+    _log_if_wide(axes, figures.losses(runs, keys))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _log_if_wide(axes: Axes, values: list[float]) -> None:
+    if figures.is_wide(values):
+        axes.set_yscale("log")
+        axes.minorticks_off()
+        ticks = figures.log_ticks(min(values), max(values))
+        axes.set_yticks(ticks, [number(t) for t in ticks])
 
 
 def _importances(shares: dict[str, float]) -> Figure:

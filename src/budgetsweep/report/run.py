@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from budgetsweep.replicate import Interval, interval
@@ -17,6 +19,14 @@ from budgetsweep.report.winner import Winner
 from budgetsweep.report.words import count, duration, number, percent
 
 SCORES = {"test_accuracy": "test accuracy", "val_accuracy": "validation accuracy"}
+# a seed's table: the summary's key, its heading and how it is written
+COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "test_accuracy": ("test accuracy", percent),
+    "test_loss": ("test loss", number),
+    "val_accuracy": ("validation accuracy", percent),
+    "parameters": ("parameters", number),
+    "train_seconds": ("train time", duration),
+}
 
 
 def run_page(run: Run, winner: Winner) -> str:
@@ -132,10 +142,11 @@ def _all_curves(seeds: Seeds) -> Section:
 def _seeds(
     seeds: Seeds, score: str, values: list[float], stats: Interval | None, beside: Path
 ) -> Section:
-    head = ["seed", "test accuracy", "test loss", "validation accuracy", "parameters", "train time"]
-    rows = "".join(_seed_row(run, beside) for run in seeds.runs)
+    known = [k for k in COLUMNS if any(r.summary.get(k) is not None for r in seeds.runs)]
+    head = "".join(f'<th class="n">{COLUMNS[key][0]}</th>' for key in known)
+    rows = "".join(_seed_row(run, known, beside) for run in seeds.runs)
     body = (
-        f'<div class="wide"><table><thead><tr>{"".join(f"<th>{h}</th>" for h in head)}</tr></thead>'
+        f'<div class="wide"><table><thead><tr><th>seed</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
     if stats is None:
@@ -153,14 +164,10 @@ def _seeds(
     return Section("Seeds", plot("seeds", figure, caption) + body)
 
 
-def _seed_row(run: Run, beside: Path) -> str:
+def _seed_row(run: Run, known: list[str], beside: Path) -> str:
     s = run.summary
     address = quote(os.path.relpath(run.folder, beside).replace(os.sep, "/"))
-    cells = [
-        percent(s.get("test_accuracy")), number(s.get("test_loss")),
-        percent(s.get("val_accuracy")), number(s.get("parameters")),
-        duration(s.get("train_seconds")),
-    ]  # fmt: skip
+    cells = [COLUMNS[key][1](s.get(key)) for key in known]
     return (
         f'<tr><td><a href="{escape(address)}/">{escape(s.get("seed", run.folder.name))}</a></td>'
         + "".join(f'<td class="n">{escape(c)}</td>' for c in cells)

@@ -57,7 +57,8 @@ def _winner_line(sweep: Sweep, beside: Path) -> str:
     if best is None:
         return paragraph("No trial has been trained to its end yet.")
     several = len(sweep.directions) > 1
-    name = "The first of the front" if several else "The winner"
+    still = sweep.status.get("state", "running") == "running"
+    name = "The first of the front" if several else "The best so far" if still else "The winner"
     chosen = ", ".join(
         f"{short} = {trials._shown(best, full)}"
         for full, short in figures.short_names(list(best.params)).items()
@@ -123,6 +124,10 @@ def _size(sweep: Sweep) -> Section:
         if known
         else "The defaults were not among the trials; hydra.sweeper.enqueue adds them."
     )
+    if view := figures.score_view(sweep):
+        pruned = facts.points(sweep, "pruned")
+        outside = [p for p in pruned if not view[0] <= p.score <= view[1]]
+        caption += f" Outside the view: {len(outside):,} pruned; double-click it to see all."
     return Section(title, plot("size", figures.size_figure(sweep), caption))
 
 
@@ -130,7 +135,8 @@ def _history(sweep: Sweep) -> Section:
     caption = (
         "The objective of every trial in the order they were proposed: complete, pruned "
         "(the last value it reported), and along the lower edge those over budget and those that "
-        "failed. The line is the best complete one so far."
+        "failed. The line is the best complete one so far. Values that span more than a factor of "
+        "ten are drawn on a logarithmic axis."
     )
     return Section("History", plot("history", figures.history_figure(sweep), caption))
 
@@ -220,7 +226,7 @@ def time_caption(spent: dict[str, float]) -> str:
     total = sum(spent.values())
     parts = [f"{name} {duration(s)} ({100 * s / total:.0f} %)" for name, s in spent.items()]
     notes = {
-        "other": "Other is a pruned trial's evaluation and set-up, checkpoints and logs.",
+        "other": "Other is loading PyTorch, checkpoints, logs, and a pruned trial's evaluation and set-up.",
         "between trials": "Between trials: starting workers, choosing and checking candidates.",
     }
     return f"{', '.join(parts).capitalize()}. " + " ".join(
