@@ -124,3 +124,17 @@ def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path
         assert run["epochs"] == 2
         assert run["test_accuracy"] is not None
         assert run["parameters"] < 2_000  # tiny's, not the default network's
+
+
+@pytest.mark.slow
+def test_seeds_trained_together_leave_what_seeds_alone_leave(tmp_path: Path) -> None:
+    files = []
+    for name, how in ("alone", []), ("ours", ["--together"]):
+        folder = tmp_path / name
+        write_sweep(folder, ["COMPLETE"])
+        replicate.main([str(folder), "--top", "1", "--seeds", "2", *how])
+        found = (path for path in (folder / "replicate").rglob("*") if path.is_file())
+        files.append({path.relative_to(folder) for path in found})
+        runs = json.loads((folder / "replicate/replication.json").read_text())
+        assert [r["seed"] for r in runs["trial-0"]] == [1000, 1001]
+    assert files[0] == files[1]
