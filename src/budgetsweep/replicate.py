@@ -108,12 +108,15 @@ def seeds(folder: Path, published: float | None) -> str:
     return text
 
 
-def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> str:
+def compare(
+    sweep: Path, top: int, n_seeds: int, overrides: Sequence[str], *, together: bool = False
+) -> str:
     """Train the reference and the sweep's `top` finalists over seeds, and compare them.
 
     The finalists are those the sweep selected by validation; the test set is read once a run.
     Runs that are finished, from an earlier call, are not repeated. A reference over the sweep's
-    budget is left out, and the finalists are compared with the best of them.
+    budget is left out, and the finalists are compared with the best of them. `together`: all seeds
+    of a network are trained as one batched network; see `budgetsweep.ensemble`.
     """
     groups = networks(sweep, top)
     why_not = over_budget([*groups[REFERENCE], *overrides])
@@ -123,7 +126,7 @@ def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> st
     results: dict[str, list[dict[str, Any]]] = {}
     for name, own in groups.items():
         folder = sweep / "replicate" / name
-        _train(folder, [*own, *overrides], n_seeds)
+        _train(folder, [*own, *overrides], n_seeds, together)
         results[name] = read_runs(folder)
     finalists = {name: own for name, own in groups.items() if name != REFERENCE}
     text = comparison_table(results, finalists)
@@ -188,20 +191,26 @@ def _overrides(folder: Path) -> list[str]:
         raise UserError(f"{folder}: the trial's overrides are missing ({error}).") from None
 
 
-def _train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
-    """One run a seed, as many at once as there are cores."""
+def _train(folder: Path, overrides: Sequence[str], n_seeds: int, together: bool) -> None:
+    """One run a seed: as many at once as there are cores, or all as one batched network."""
     from joblib import Parallel, delayed
 
-    def train(seed: int) -> int:
+    def train(module: str, *own: str) -> int:
         command = [
-            sys.executable, "-m", "budgetsweep.train", "trainer.progress=false",
-            "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
-            f"hydra.run.dir='{folder / str(seed)}'",
+            sys.executable, "-m", f"budgetsweep.{module}", "trainer.progress=false", *own[1:],
+            *overrides, own[0], "trainer.test=true", "resume=true",
+            f"hydra.run.dir='{folder}/${{seed}}'",
         ]  # fmt: skip
         return subprocess.run(command, check=False).returncode
 
     seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
-    if any(Parallel(n_jobs=-1, prefer="threads")(delayed(train)(seed) for seed in seeds)):
+    if together:
+        failed = [train("together", f"seed=range({seeds.start},{seeds.stop})")]
+    else:
+        one = delayed(train)
+        runs = (one("train", f"seed={seed}", "trainer.threads=1") for seed in seeds)
+        failed = Parallel(n_jobs=-1, prefer="threads")(runs)
+    if any(failed):
         raise UserError(f"training in {folder} failed; the reason is above.")
 
 
@@ -277,6 +286,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--top", type=positive, default=3, metavar="N", help="finalists of a sweep (3)")
     p.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each (5)")
     p.add_argument(
+        "--together",
+        action="store_true",
+        help="train all seeds of a network as one batched network: meant for a GPU, and for tiny "
+        "networks; on a CPU, networks of ordinary size are faster without",
+    )
+    p.add_argument(
         "overrides", nargs="*", metavar="key=value", help="for all runs of a sweep's networks"
     )
     return p
@@ -287,7 +302,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_intermixed_args(argv)
     try:
         if (args.folder / LEADERBOARD).exists():
-            print(compare(args.folder, args.top, args.seeds, args.overrides))
+            how = {"together": args.together}
+            print(compare(args.folder, args.top, args.seeds, args.overrides, **how))
         else:
             print(seeds(args.folder, args.published))
     except UserError as error:

@@ -99,36 +99,39 @@ class Trainer:
         seed_everything(self.config.seed, self.epoch)
         self.network.train()
         last = self.steps_per_epoch - 1
-        pauses = {self.steps_per_epoch * (part + 1) // parts - 1 for part in range(parts)}
+        pauses = last_steps(self.steps_per_epoch, parts)
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
         for step, (images, labels) in enumerate(self.batches()):
-            loss = self._loss(images, labels)
+            loss = self.loss(self.logits, images, labels)
             losses[step] = loss.detach()
             if step % CHECK_EVERY == 0 or step == last:
-                self._refuse_divergence(losses[: step + 1])
-            self._update(loss)
+                self.refuse_divergence(losses[: step + 1])
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.update()
             on_step()
             self.epoch += step == last
             if step in pauses:
                 yield float(losses[: step + 1].mean())
                 self.network.train()
 
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """The smoothed cross-entropy of a batch, (), by a function from images to scores."""
         with self.fmt.autocast(self.device):
-            logits = self.logits(images)
+            scores = logits(images)
         # cross_entropy is log-softmax and its loss in one kernel.
         smoothing = self.config.trainer.label_smoothing
-        return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        return F.cross_entropy(scores.float(), labels, label_smoothing=smoothing)
 
-    def _update(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+    def update(self) -> None:
+        """Step optimizer, schedule and average, by the gradients that are there."""
         self.optimizer.step()
         self.scheduler.step()
         if self.average:
             self.average.update_parameters(self.network)
 
-    def _refuse_divergence(self, losses: Tensor) -> None:
+    def refuse_divergence(self, losses: Tensor) -> None:
+        """Raise DivergedError if a loss of this epoch's steps so far, (steps,), is not finite."""
         broken = (~losses.isfinite()).nonzero()
         if len(broken):
             step = int(broken[0])
@@ -139,7 +142,7 @@ class Trainer:
         rate = self.scheduler.get_last_lr()[0]
         return DivergedError(
             f"the {name} became {loss} in epoch {epoch}, step {step} of {self.steps_per_epoch}, "
-            f"at a learning rate of {rate:.3g}; try a lower optimizer.lr (now "
+            f"at a learning rate of {rate:.3g} and seed {self.config.seed}; try a lower optimizer.lr (now "
             f"{self.config.optimizer.lr:g}) or a longer scheduler.warmup."
         )
 
@@ -203,6 +206,11 @@ def normalize(images: Tensor, data: DataConfig) -> Tensor:
 def _column(*values: float, device: torch.device) -> Tensor:
     """One value a channel, (C, 1, 1); kept, so that no batch waits for it to reach the device."""
     return torch.tensor(values, device=device).view(-1, 1, 1)
+
+
+def last_steps(steps: int, parts: int) -> set[int]:
+    """The last step of each part of an epoch, counted from 0."""
+    return {steps * part // parts - 1 for part in range(1, parts + 1)}
 
 
 def seed_everything(seed: int, epoch: int) -> None:
