@@ -93,7 +93,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
         ["optimizer=sgd"],
         ["optimizer=adamw", "trainer.ema=0.9", "scheduler=cosine"],
         ["optimizer=sgd", "trainer.ema=0.9", "trainer.memory_format=channels_last",
-         "trainer.first_epoch_validations=2"],
+         "trainer.validation_interval=2"],
     ],
     ids=["sgd", "adamw, average", "sgd, average, channels last, looked at often"],
 )  # fmt: skip

@@ -164,6 +164,14 @@ def test_the_headline_counts_every_kind_of_trial_once(sweep: Path) -> None:
     assert told["epochs saved by pruning"] == ("3", "of 20")
 
 
+def test_a_stopped_sweep_says_why(sweep: Path) -> None:
+    status = json.loads((sweep / "sweep.json").read_text())
+    status |= {"state": "stopped", "reason": "3 trials in a row failed with the same error."}
+    (sweep / "sweep.json").write_text(json.dumps(status))
+    words = "State: stopped (3 trials in a row failed with the same error). 5 of 5 trials trained"
+    assert words in Page(write_report(sweep)).text
+
+
 def test_the_front_is_what_no_other_beats(sweep: Path) -> None:
     candidates = facts.points(read(sweep), "complete")
     unbeaten = {

@@ -91,7 +91,7 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         ["scheduler=step", "scheduler.step_epochs=1"],
         ["scheduler=constant", "trainer.ema=0.9"],
         ["data.validation=0", "augment=none"],
-        ["trainer.first_epoch_validations=3"],
+        ["trainer.validation_interval=2"],
     ],
     ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation", "looked at often"],
 )
@@ -199,19 +199,21 @@ def test_looking_more_often_changes_no_number(tmp_path: Path) -> None:
     seen: list[tuple[float, int]] = []
     once = run(small(), tmp_path / "once", threads=1)
     often = run(
-        small("trainer.first_epoch_validations=4"), tmp_path / "often", threads=1,
+        small("trainer.validation_interval=2"), tmp_path / "often", threads=1,
         report=lambda v, step: seen.append((v, step)),
     )  # fmt: skip
-    assert [step for _, step in seen] == [1, 2, 3, 4, 8]
-    assert [float(row[0]) for row in losses(tmp_path / "often")] == [0.25, 0.5, 0.75, 1, 2, 3]
-    assert losses(tmp_path / "often")[3:] == losses(tmp_path / "once")
+    assert [step for _, step in seen] == [1, 2, 3, 6]
+    assert [float(row[0]) for row in losses(tmp_path / "often")] == [0.333, 0.667, 1, 2, 3]
+    assert losses(tmp_path / "often")[2:] == losses(tmp_path / "once")
     assert often["val_loss"] == once["val_loss"]
     assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
 
 
-def test_it_is_not_looked_at_more_often_than_there_are_steps(tmp_path: Path) -> None:
-    run(small("trainer.first_epoch_validations=100", "trainer.epochs=1"), tmp_path, threads=1)
-    assert len(losses(tmp_path)) == 6  # of 200 images in batches of 32
+@pytest.mark.parametrize(("interval", "looks"), [(1, 6), (4, 1), (100, 1)])
+def test_looks_are_at_least_the_interval_apart(interval: int, looks: int, tmp_path: Path) -> None:
+    # 200 images in batches of 32 are 6 steps an epoch
+    run(small(f"trainer.validation_interval={interval}", "trainer.epochs=1"), tmp_path, threads=1)
+    assert len(losses(tmp_path)) == looks
 
 
 @pytest.mark.slow
@@ -295,9 +297,9 @@ def test_a_loss_that_is_not_a_number_names_epoch_step_and_rate() -> None:
         assert words in told
 
 
-@pytest.mark.parametrize(("parts", "step"), [(1, 6), (3, 2)])
+@pytest.mark.parametrize(("interval", "step"), [(None, 6), (2, 2)])
 def test_a_last_update_that_breaks_the_network_is_told_too(
-    parts: int, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    interval: int | None, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_parts = Trainer.train_parts
 
@@ -308,8 +310,9 @@ def test_a_last_update_that_breaks_the_network_is_told_too(
 
     monkeypatch.setattr(Trainer, "train_parts", broken)
     words = f"validation loss became nan in epoch 1, step {step} of 6"
+    every = "null" if interval is None else str(interval)
     with pytest.raises(DivergedError, match=words):
-        run(small(f"trainer.first_epoch_validations={parts}"), tmp_path, threads=1)
+        run(small(f"trainer.validation_interval={every}"), tmp_path, threads=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -191,12 +191,11 @@ class TrainerConfig:
         "torch.compile for the network: for long runs, its half minute is spent once a run; on a "
         "GPU with CUDA graphs",
     )
-    first_epoch_validations: int = setting(
-        1,
-        "looks at the validation images in the first epoch, evenly spaced, after each of which a "
-        "sweep can prune; later epochs end with one",
+    validation_interval: int | None = setting(
+        None,
+        "optimizer steps, at least, between two looks at the validation images in the first epoch, "
+        "after each of which a sweep can prune; null: one look, at its end; later epochs have one",
         ge=1,
-        le=100,
     )
     test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
     progress: bool = setting(True, "a progress bar where the output is a terminal")

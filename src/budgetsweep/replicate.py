@@ -195,20 +195,19 @@ def _train(folder: Path, overrides: Sequence[str], n_seeds: int, together: bool)
     """One run a seed: as many at once as there are cores, or all as one batched network."""
     from joblib import Parallel, delayed
 
-    def train(module: str, *own: str) -> int:
+    def train(module: str, seed: str, *settings: str) -> int:
         command = [
-            sys.executable, "-m", f"budgetsweep.{module}", "trainer.progress=false", *own[1:],
-            *overrides, own[0], "trainer.test=true", "resume=true",
+            sys.executable, "-m", f"budgetsweep.{module}", "trainer.progress=false", *settings,
+            *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
             f"hydra.run.dir='{folder}/${{seed}}'",
         ]  # fmt: skip
         return subprocess.run(command, check=False).returncode
 
     seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
     if together:
-        failed = [train("together", f"seed=range({seeds.start},{seeds.stop})")]
+        failed = [train("together", f"range({seeds.start},{seeds.stop})")]
     else:
-        one = delayed(train)
-        runs = (one("train", f"seed={seed}", "trainer.threads=1") for seed in seeds)
+        runs = (delayed(train)("train", str(seed), "trainer.threads=1") for seed in seeds)
         failed = Parallel(n_jobs=-1, prefer="threads")(runs)
     if any(failed):
         raise UserError(f"training in {folder} failed; the reason is above.")
@@ -302,8 +301,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_intermixed_args(argv)
     try:
         if (args.folder / LEADERBOARD).exists():
-            how = {"together": args.together}
-            print(compare(args.folder, args.top, args.seeds, args.overrides, **how))
+            settings = args.top, args.seeds, args.overrides
+            print(compare(args.folder, *settings, together=args.together))
         else:
             print(seeds(args.folder, args.published))
     except UserError as error:

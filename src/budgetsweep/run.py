@@ -169,8 +169,10 @@ class Run:
     @property
     def first_parts(self) -> int:
         """Parts of the first epoch, each of which ends with a look at the validation images."""
-        wanted = self.trainer.config.trainer.first_epoch_validations
-        return min(wanted, self.trainer.steps_per_epoch) if self.dataset.validation else 1
+        interval = self.trainer.config.trainer.validation_interval
+        if interval is None or self.dataset.validation is None:
+            return 1
+        return max(1, self.trainer.steps_per_epoch // interval)
 
     def look(self, train_loss: float, part: int, parts: int, seconds: float) -> None:
         """Validate, log and report after `part` of an epoch's `parts`, which took `seconds`."""

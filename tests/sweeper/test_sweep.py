@@ -332,7 +332,8 @@ def test_the_same_error_again_and_again_ends_the_sweep(tmp_path: Path) -> None:
     ended = sweep(
         tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=1", expect=1
     )
-    assert "3 trials in a row failed with the same error" in ended.stderr
+    why = "3 trials in a row failed with the same error"
+    assert why in ended.stderr and why in summary(tmp_path)["reason"]
     assert states(tmp_path) == {"FAIL": 3}
 
 

@@ -42,7 +42,8 @@ def _standing(sweep: Sweep) -> str:
     done = len(sweep.of("complete", "pruned"))
     of = f" of {wanted}" if (wanted := sweep.status.get("n_trials")) else ""
     running = sweep.of("running")
-    words = f"State: {state}. {done}{of} trials trained"
+    why = f" ({reason.rstrip('.')})" if (reason := sweep.status.get("reason")) else ""
+    words = f"State: {state}{why}. {done}{of} trials trained"
     words += f", {count(len(running), 'trial')} under way." if running else "."
     if sweep.study is None:
         words += (

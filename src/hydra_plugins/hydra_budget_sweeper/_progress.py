@@ -43,12 +43,14 @@ class Monitor:
         self.ledger = Ledger(study)
         self.share_feasible: float | None = None
         self.state = "running"
+        self.reason: str | None = None  # why it stopped before its end
         self._study = study
         self._run = run
         self._settings = settings
         self._results = results
         self._live = live
         self._start = time.monotonic()
+        self._first_trial: float | None = None  # when it began, of this start
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._shown = ""
@@ -59,12 +61,12 @@ class Monitor:
         self._trained_before = self.ledger.trained
         self._thread.start()
 
-    def end(self, state: str) -> None:
+    def end(self, state: str, reason: str | None = None) -> None:
         """Stop following and write everything once more."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.state = state
+        self.state, self.reason = state, reason
         self.ledger.refresh()
         self.write()
         if self._live:
@@ -79,6 +81,7 @@ class Monitor:
         best = ledger.best()
         return {
             "state": self.state,
+            "reason": self.reason,
             "n_trials": self._settings.n_trials,
             "proposed": ledger.proposed,
             "over_budget": ledger.counts["over_budget"],
@@ -110,13 +113,15 @@ class Monitor:
         return ", ".join(parts)
 
     def _seconds_left(self) -> float | None:
-        done = self.ledger.trained - self._trained_before
-        spent = time.monotonic() - self._start
-        if not done:
+        """By the pace since the first trial began; one that is under way counts as half done."""
+        if self._first_trial is None or self.ledger.trained == self._trained_before:
             return None
-        left = spent / done * (self._settings.n_trials - self.ledger.trained)
+        now = time.monotonic()
+        done = (self.ledger.trained + self.ledger.claimed) / 2
+        pace = (now - self._first_trial) / (done - self._trained_before)
+        left = max(0.0, pace * (self._settings.n_trials - done))
         limit = self._settings.timeout
-        return left if limit is None else min(left, max(0.0, limit - spent))
+        return left if limit is None else min(left, max(0.0, self._start + limit - now))
 
     def _follow(self) -> None:
         known = (-1, -1)
@@ -127,6 +132,8 @@ class Monitor:
             except Exception as error:
                 log.warning("Cannot read the study just now: %s", error)
                 continue
+            if self._first_trial is None and self.ledger.claimed > self._trained_before:
+                self._first_trial = time.monotonic()
             self._check_timeout()
             self._show_failures()
             now = time.monotonic()

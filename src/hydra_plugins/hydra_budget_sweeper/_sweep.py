@@ -133,7 +133,7 @@ class Sweep:
         except SweepError as error:
             state, problem = "stopped", error
         self._release_trials()
-        self.monitor.end(state)
+        self.monitor.end(state, str(problem) if problem else None)
         self._call_on_end()
         if problem is not None:
             raise problem
