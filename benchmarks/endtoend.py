@@ -11,6 +11,7 @@ goes on, if need be, until it reaches the stock's best value.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -24,6 +25,7 @@ from omegaconf import OmegaConf
 
 from benchmarks._measure import (
     REPOSITORY,
+    RESULTS,
     Command,
     Report,
     Table,
@@ -132,8 +134,11 @@ def stock(bench: Bench, name: str, settings: Sequence[str]) -> Outcome:
     )
 
 
-def ours(bench: Bench, name: str, target: float, settings: Sequence[str] = ()) -> Outcome:
-    """Our sweeper over our training, until it has trained enough and reached the target."""
+def ours(
+    bench: Bench, name: str, target: float, patience: float, settings: Sequence[str] = ()
+) -> Outcome:
+    """Our sweeper over our training, until it has trained enough and, given `patience` seconds,
+    reached the target."""
     options, folder = bench.options, bench.folder / name.replace(" ", "_").replace(",", "")
     command = [
         "-m", "budgetsweep.train", "--multirun", "search=widths", *bench.data,
@@ -141,7 +146,7 @@ def ours(bench: Bench, name: str, target: float, settings: Sequence[str] = ()) -
         f"hydra.sweeper.n_trials={MANY}", f"hydra.sweeper.sampler.seed={options.seed}", *settings,
     ]  # fmt: skip
     sweep, progress = SweepFolder(folder), Progress(name, options.trials)
-    deadline = time.time() + options.patience
+    deadline = time.time() + patience
 
     def done() -> bool:
         trained = sweep.trained()
@@ -211,7 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(options, folder, data)
         bench.write_indices()
         try:
-            run_all(bench, loader_workers(bench), outcomes)
+            if options.ours_only:
+                outcomes |= kept(options)
+            else:
+                run_stock(bench, loader_workers(bench), outcomes)
+            run_ours(bench, outcomes)
         except RuntimeError as error:
             say(f"not all sweeps went well: {error}")
     report.add("sweeps", {n: vars(o) for n, o in outcomes.items()}, as_table(options, outcomes))
@@ -233,19 +242,39 @@ def as_table(options: argparse.Namespace, outcomes: dict[str, Outcome]) -> Table
     return table(title, headings, rows)
 
 
-def run_all(bench: Bench, workers: int, outcomes: dict[str, Outcome]) -> None:
-    """The stock's defaults, a careful user's settings, then ours with the better one's value."""
+def run_stock(bench: Bench, workers: int, outcomes: dict[str, Outcome]) -> None:
+    """The stock's defaults, then a careful user's settings."""
     default = f"stock, one trial at a time, 2 threads, {workers} loader processes"
     settings = ["threads=2", f"loader_workers={workers}"]
     outcomes[default] = stock(bench, "stock, its defaults", settings)
     joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
     careful = stock(bench, "stock, careful", ["threads=1", *joblib])
     outcomes["stock, joblib, 2 workers of 1 thread"] = careful
+
+
+def run_ours(bench: Bench, outcomes: dict[str, Outcome]) -> None:
+    """Ours, which may go on to the stock's best value for as long as the stock took."""
     target = min(outcome.best for outcome in outcomes.values())
-    outcomes["ours"] = ours(bench, "ours", target)
+    patience = max(outcome.seconds for outcome in outcomes.values())
+    outcomes["ours"] = ours(bench, "ours", target, patience)
     if bench.options.unpruned:
         none = ["hydra/sweeper/pruner=none"]
-        outcomes["ours, no pruning"] = ours(bench, "ours, no pruning", math.inf, none)
+        outcomes["ours, no pruning"] = ours(bench, "ours, no pruning", target, 0, none)
+
+
+def kept(options: argparse.Namespace) -> dict[str, Outcome]:
+    """The stock's sweeps of the last result.
+
+    Raises:
+        RuntimeError: it was of other sizes.
+    """
+    last = json.loads((RESULTS / "endtoend.json").read_text())
+    for name in ("images", "validation", "epochs", "trials", "seed"):
+        if last["options"][name] != getattr(options, name):
+            raise RuntimeError(f"the last result had --{name} {last['options'][name]}")
+    say(f"the stock's sweeps are those of {last['date']}")
+    sweeps = last["figures"]["sweeps"]
+    return {name: Outcome(**s) for name, s in sweeps.items() if name.startswith("stock")}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -255,12 +284,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--epochs", type=int, help="of a trial (3)")
     options.add_argument("--trials", type=int, help="to train (24)")
     options.add_argument("--seed", type=int, default=0, help="of the samplers")
-    options.add_argument("--patience", type=float, help="s that ours may take to the target (120)")
+    options.add_argument("--ours-only", action="store_true", help="keep the stock's last sweeps")
     options.add_argument("--unpruned", action="store_true", help="ours without pruning, too")
     options.add_argument("--timeout", type=float, default=SWEEP_TIMEOUT, help="s, of one sweep")
     chosen = options.parse_args(arguments)
-    usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "trials": 24, "patience": 120}
-    quick = {"images": 640, "validation": 200, "epochs": 1, "trials": 2, "patience": 5}
+    usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "trials": 24}
+    quick = {"images": 640, "validation": 200, "epochs": 1, "trials": 2}
     for name, value in (quick if chosen.quick else usual).items():
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)
