@@ -384,7 +384,7 @@ def test_unbalanced_classes_are_all_on_both_sides() -> None:
         ({"name": "mnist", "mirror": "file://a/b"}, ["data.mirror=file://a/b", "absolute"]),
         ({"name": "mnist", "mirror": "file:///no/such"}, ["data.mirror", "no such folder"]),
         ({"name": "mnist", "root": "/dev/null/data"}, ["data.root", "cannot be written"]),
-        ({"name": "image_folder", "path": None}, ["data.path=None", "one sub-folder"]),
+        ({"name": "image_folder", "path": None}, ["data.path=null", "one sub-folder"]),
         ({"name": "image_folder", "path": "/no/such"}, ["data.path=/no/such", "must be a folder"]),
     ],
 )

@@ -15,6 +15,7 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from sweeping import hear_interrupts
 
 from hydra_plugins.hydra_forkserver_launcher.forkserver_launcher import ForkserverLauncher
 
@@ -38,6 +39,7 @@ def start(folder: Path, *overrides: str, **environment: str) -> subprocess.Popen
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
 
 
