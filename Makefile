@@ -54,7 +54,7 @@ dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.
 	@test -f "$(DIR)/study.journal" || { echo "$(DIR) has no study.journal: not a sweep, or its study is in another storage."; exit 1; }
 	$(VENV)/bin/optuna-dashboard "$(DIR)/study.journal" --host 127.0.0.1 --port $(PORT)
 
-bench: $(READY) ## all benchmarks, side by side in one go (about 40 minutes, on a quiet machine)
+bench: $(READY) ## all benchmarks, side by side in one go (about 70 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
 # a process a core, each on one thread

@@ -55,7 +55,7 @@ def launch(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    n_jobs = min(n_jobs if n_jobs > 0 else available_cores(), len(job_overrides))
+    n_jobs = min(n_jobs, len(job_overrides))
     log.info("Launching %d jobs in %d processes", len(job_overrides), n_jobs)
     for index, overrides in enumerate(job_overrides, start=initial_job_idx):
         log.info("\t#%d : %s", index, " ".join(filter_overrides(overrides)))
@@ -119,7 +119,7 @@ def _share_of_cores(n_jobs: int) -> Iterator[None]:
     if name in os.environ:
         yield
         return
-    os.environ[name] = str(max(1, available_cores() // n_jobs) if n_jobs > 0 else 1)
+    os.environ[name] = str(max(1, available_cores() // n_jobs))
     try:
         yield
     finally:

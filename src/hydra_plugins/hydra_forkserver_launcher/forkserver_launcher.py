@@ -9,6 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from . import config as config
+from .cores import available_cores
 
 
 class ForkserverLauncher(Launcher):
@@ -20,7 +21,7 @@ class ForkserverLauncher(Launcher):
     """
 
     def __init__(self, n_jobs: int, preload: Sequence[str]) -> None:
-        self.n_jobs = n_jobs
+        self.n_jobs = n_jobs if n_jobs > 0 else available_cores()
         self.preload = preload
         self._setup: dict[str, Any] = {}
 
