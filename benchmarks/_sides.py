@@ -276,7 +276,7 @@ class _Clock:
         self._left, self._start = steps + WARM_UP, 0.0
         self._steps, self.seconds = steps, 0.0
 
-    def tick(self) -> None:
+    def tick(self, _: int) -> None:
         self._left -= 1
         if self._left == self._steps:
             self._start = time.perf_counter()

@@ -23,7 +23,7 @@ KEYS = {
     "augment": "rotation shift scale shear flip",
     "optimizer": "name lr weight_decay momentum nesterov beta1 beta2",
     "scheduler": "name warmup start_factor cycle_momentum step_epochs gamma",
-    "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format compile validation_interval test progress tensorboard",
+    "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format compile first_look look_images test progress tensorboard",
     "budget": "max_parameters max_macs max_activation_bytes fit",
     "": "seed objectives resume",
 }

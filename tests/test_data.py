@@ -246,8 +246,9 @@ def test_original_files_give_the_images_that_were_written(
 
 
 def test_the_test_set_is_read_only_when_called(
-    mnist_config: DataConfig, monkeypatch: pytest.MonkeyPatch
+    mnist_config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls, source = [], sources.SOURCES["mnist"]
 
     def read(root: Path, train: bool) -> Any:
@@ -259,6 +260,57 @@ def test_the_test_set_is_read_only_when_called(
     assert calls == [True]
     assert len(loaded.test()) == 10_000
     assert calls == [True, False]
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "emnist", "cifar10"])
+def test_a_second_start_gives_the_same_without_reading_the_files_again(
+    name: str, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = small(name, tmp_path, monkeypatch)
+    first = data.load(written.config)
+    first_test = first.test()
+    data._load.cache_clear()
+    source = sources.SOURCES[name]
+    monkeypatch.setitem(sources.SOURCES, name, dataclasses.replace(source, read=pytest.fail))
+    second = data.load(change(written.config, mirror=None, download=False))
+    for ours, theirs in ((second.train, first.train), (second.test(), first_test)):
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.labels, theirs.labels)
+    assert second.class_names == first.class_names
+
+
+@pytest.mark.parametrize("harm", ["altered", "gone"])
+def test_what_was_kept_does_not_stand_in_for_files_that_changed(
+    harm: str, own_cache: Path, fashion: Small
+) -> None:
+    data.load(fashion.config)
+    data._load.cache_clear()
+    for file in (Path(fashion.config.root) / "FashionMNIST" / "raw").iterdir():
+        if harm == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DataError, match="missing" if harm == "gone" else "altered"):
+        data.load(change(fashion.config, mirror=None, download=False))
+
+
+@pytest.mark.parametrize("harm", ["broken", "not writable"])
+def test_a_cache_that_cannot_be_used_is_done_without(
+    harm: str, own_cache: Path, fashion: Small
+) -> None:
+    if harm == "not writable":
+        own_cache.write_text("a file where the folder should be")
+    first = data.load(fashion.config)
+    data._load.cache_clear()
+    for file in own_cache.rglob("*.pt"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(data.load(fashion.config).train.images, first.train.images)
 
 
 def test_digits_are_scikit_learns_in_0_to_255() -> None:

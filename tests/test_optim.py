@@ -134,3 +134,26 @@ def test_weight_decay_is_that_of_the_rule(name: str, expected: float) -> None:
     weight.grad = torch.ones(1)
     optimizer.step()
     assert float(weight.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_rules_are_torchs_own_to_the_bit(name: str) -> None:
+    config = OptimizerConfig(name=name, lr=0.05, weight_decay=0.01)  # type: ignore[arg-type]
+    theirs = {
+        "sgd": lambda p: torch.optim.SGD(
+            p, lr=0.05, momentum=config.momentum, nesterov=True, weight_decay=0.01, fused=True
+        ),
+        "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.01, fused=True),
+    }[name]
+    ended = []
+    for build in (lambda p: build_optimizer(config, p), theirs):
+        weight = nn.Parameter(torch.linspace(-1, 1, 50))
+        optimizer = build([weight])
+        for step in range(5):
+            optimizer.zero_grad()
+            (weight.cos() * step).sum().backward()
+            optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+        ended.append((weight.detach(), optimizer.state_dict()["param_groups"]))
+    assert torch.equal(ended[0][0], ended[1][0])
+    assert ended[0][1] == ended[1][1]

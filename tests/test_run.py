@@ -51,6 +51,26 @@ def test_a_finished_run_holds_its_results(finished: Path) -> None:
     assert len(numbers(finished)) == 1 + 4
 
 
+def test_a_start_does_without_what_takes_longer_to_import_than_torch(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A run on a dataset that was read before; `torch._dynamo` is torch's compiler."""
+    root = request.getfixturevalue("mnist_root")
+    program = f"""
+import sys
+from budgetsweep.train import main
+sys.argv += ["data.root={root}", "data.limit=100", "data.validation=100", "model=tiny"]
+sys.argv += ["trainer.epochs=1", "trainer.memory_format=contiguous", "trainer.test=false"]
+main()
+print([name for name in ("torch._dynamo", "torchvision", "sympy") if name in sys.modules])
+"""
+    for _ in range(2):
+        command = [sys.executable, "-c", program, "hydra.run.dir=run"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_run_killed_in_mid_epoch_ends_with_the_same_bits(finished: Path) -> None:
     folder = finished.parent / "killed"
     process = subprocess.Popen(

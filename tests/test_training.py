@@ -23,6 +23,7 @@ from budgetsweep import run as run_module
 from budgetsweep.config import Config
 from budgetsweep.data import Dataset, Images, load
 from budgetsweep.errors import BudgetError, DivergedError, UserError
+from budgetsweep.looks import look, sample
 from budgetsweep.model import Network, build_model
 from budgetsweep.run import run
 from budgetsweep.training import Trainer, evaluate, normalize, seed_everything, to_unit
@@ -91,9 +92,8 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         ["scheduler=step", "scheduler.step_epochs=1"],
         ["scheduler=constant", "trainer.ema=0.9"],
         ["data.validation=0", "augment=none"],
-        ["trainer.validation_interval=2"],
     ],
-    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation", "looked at often"],
+    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation"],
 )
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupted_run_ends_with_the_same_bits(
@@ -105,18 +105,16 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     class Interrupted(Exception):
         pass
 
-    train_parts = Trainer.train_parts
+    train_epoch = Trainer.train_epoch
 
-    def interrupt(self: Trainer, parts: int, on_step: Any) -> Iterator[float]:
-        steps = iter(range(3))
-
-        def advance() -> None:
-            if self.epoch == at and next(steps) == 2:
+    def interrupt(self: Trainer, on_step: Any) -> float:
+        def advance(step: int) -> None:
+            if self.epoch == at and step == 3:
                 raise Interrupted  # in mid-epoch, with steps taken that no checkpoint holds
 
-        return train_parts(self, parts, advance)
+        return train_epoch(self, advance)
 
-    monkeypatch.setattr(Trainer, "train_parts", interrupt)
+    monkeypatch.setattr(Trainer, "train_epoch", interrupt)
     with pytest.raises(Interrupted):
         run(small(*overrides), broken, threads=1)
     monkeypatch.undo()
@@ -187,33 +185,76 @@ def test_without_validation_there_is_no_validation_loss(tmp_path: Path) -> None:
     assert [row[3:] for row in losses(tmp_path)] == [("", "")] * 3
 
 
-def test_each_epochs_validation_loss_is_reported_but_for_the_last(tmp_path: Path) -> None:
-    """A trial that has been trained to its end is not given up any more."""
-    seen: list[tuple[str, int]] = []
-    run(small(), tmp_path, threads=1, report=lambda v, step: seen.append((str(v), step)))
-    assert seen == [(row[3], step) for step, row in enumerate(losses(tmp_path), start=1)][:-1]
-    assert len(seen) == 2
-
-
-def test_looking_more_often_changes_no_number(tmp_path: Path) -> None:
+def looked_at(folder: Path, *overrides: str) -> list[tuple[float, int]]:
+    """What a run tells a sweep; 200 images in batches of 32 are 6 steps an epoch."""
     seen: list[tuple[float, int]] = []
-    once = run(small(), tmp_path / "once", threads=1)
-    often = run(
-        small("trainer.validation_interval=2"), tmp_path / "often", threads=1,
-        report=lambda v, step: seen.append((v, step)),
-    )  # fmt: skip
-    assert [step for _, step in seen] == [1, 2, 3, 6]
-    assert [float(row[0]) for row in losses(tmp_path / "often")] == [0.333, 0.667, 1, 2, 3]
-    assert losses(tmp_path / "often")[2:] == losses(tmp_path / "once")
-    assert often["val_loss"] == once["val_loss"]
-    assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
+    run(small(*overrides), folder, threads=1, report=lambda v, step: seen.append((v, step)))
+    return seen
 
 
-@pytest.mark.parametrize(("interval", "looks"), [(1, 6), (4, 1), (100, 1)])
-def test_looks_are_at_least_the_interval_apart(interval: int, looks: int, tmp_path: Path) -> None:
-    # 200 images in batches of 32 are 6 steps an epoch
-    run(small(f"trainer.validation_interval={interval}", "trainer.epochs=1"), tmp_path, threads=1)
-    assert len(losses(tmp_path)) == looks
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        (["trainer.first_look=1"], [1, 3, 6, 12]),
+        (["trainer.first_look=2"], [2, 6, 12]),  # an epoch's last step is looked at once
+        (["trainer.first_look=100"], [6, 12]),
+        (["trainer.first_look=null"], [6, 12]),
+        (["objectives=[val_accuracy,macs]"], [6, 12]),
+        (["objectives=[macs]"], []),
+        (["data.validation=0"], []),
+    ],
+)
+def test_a_sweep_hears_of_a_trial_early_and_after_each_epoch_but_the_last(
+    overrides: list[str], steps: list[int], tmp_path: Path
+) -> None:
+    """A trial that has been trained to its end is not given up any more."""
+    assert [step for _, step in looked_at(tmp_path, *overrides)] == steps
+
+
+def test_looking_changes_no_number(tmp_path: Path) -> None:
+    looked_at(tmp_path / "looked at", "trainer.first_look=1")
+    run(small(), tmp_path / "alone", threads=1)
+    ours, alone = losses(tmp_path / "looked at"), losses(tmp_path / "alone")
+    assert [float(row[0]) for row in ours] == [0.167, 0.5, 1, 2, 3]
+    assert ours[2:] == alone
+    assert same(weights(tmp_path / "looked at"), weights(tmp_path / "alone"))
+
+
+def test_a_look_is_by_the_statistics_of_its_images(tmp_path: Path) -> None:
+    """The same as a batch norm in training gives, whatever its running averages are."""
+    config = small("model.defaults.dropout=0")
+    trainer = trainer_of(config)
+    trainer.train_epoch()
+    images = load(config.data).validation
+    assert images is not None
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    found = look(trainer.network, images, config, trainer.fmt)
+    assert same(before, trainer.network.state_dict())
+    assert trainer.network.training
+    with torch.no_grad():
+        scores = trainer.network(normalize(to_unit(images.images), config.data))
+    assert found.loss == pytest.approx(float(F.nll_loss(scores, images.labels)), rel=1e-5)
+    assert found.loss != pytest.approx(
+        evaluate(trainer.network, images, config, trainer.fmt).loss, rel=1e-2
+    )
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
+def test_what_is_told_is_the_objective(objective: str, tmp_path: Path) -> None:
+    (first, _), *_ = looked_at(tmp_path, f"objectives=[{objective}]", "trainer.first_look=3")
+    first_row = losses(tmp_path)[0]
+    assert float(first_row[3 if objective == "val_loss" else 4]) == first
+
+
+def test_a_sample_is_of_full_batches_in_an_order_of_its_own() -> None:
+    many = Images(torch.arange(1234)[:, None, None, None].byte(), torch.arange(1234))
+    drawn = sample(many, 1100, seed=0)
+    assert len(drawn) == 1000 and len(set(drawn.labels.tolist())) == 1000
+    assert drawn.labels.tolist() != sorted(drawn.labels.tolist())
+    assert torch.equal(drawn.labels, sample(many, 1100, seed=0).labels)
+    assert not torch.equal(drawn.labels, sample(many, 1100, seed=1).labels)
+    assert len(sample(many, 400, seed=0)) == 400
+    assert len(sample(many, 5000, seed=0)) == 1000
 
 
 @pytest.mark.slow
@@ -278,7 +319,7 @@ def test_the_average_is_exponential() -> None:
     network: Network = trainer.network  # type: ignore[assignment]
     assert trainer.average is not None
     seen: list[Tensor] = []
-    trainer.train_epoch(lambda: seen.append(network.head[1].weight.detach().clone()))  # type: ignore[index]
+    trainer.train_epoch(lambda _: seen.append(network.head[1].weight.detach().clone()))  # type: ignore[index]
     expected = seen[0]
     for value in seen[1:]:
         expected = 0.9 * expected + 0.1 * value
@@ -297,22 +338,24 @@ def test_a_loss_that_is_not_a_number_names_epoch_step_and_rate() -> None:
         assert words in told
 
 
-@pytest.mark.parametrize(("interval", "step"), [(None, 6), (2, 2)])
+@pytest.mark.parametrize(("first", "step"), [("null", 6), ("2", 2)])
 def test_a_last_update_that_breaks_the_network_is_told_too(
-    interval: int | None, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_parts = Trainer.train_parts
+    train_epoch = Trainer.train_epoch
 
-    def broken(self: Trainer, parts: int, on_step: Any) -> Iterator[float]:
-        for loss in train_parts(self, parts, on_step):
-            next(self.network.parameters()).data.fill_(torch.nan)
-            yield loss
+    def broken(self: Trainer, on_step: Any) -> float:
+        def breaking(at: int) -> None:
+            if at == step:
+                next(self.network.parameters()).data.fill_(torch.nan)
+            on_step(at)
 
-    monkeypatch.setattr(Trainer, "train_parts", broken)
+        return train_epoch(self, breaking)
+
+    monkeypatch.setattr(Trainer, "train_epoch", broken)
     words = f"validation loss became nan in epoch 1, step {step} of 6"
-    every = "null" if interval is None else str(interval)
     with pytest.raises(DivergedError, match=words):
-        run(small(f"trainer.validation_interval={every}"), tmp_path, threads=1)
+        looked_at(tmp_path, f"trainer.first_look={first}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,6 +16,7 @@ from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.model import ACTIVATIONS, Network, Residual, build_model, resolve_layers
 
 FLOAT_BYTES = 4
+_WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _KEEP_SHAPE = (nn.BatchNorm2d, nn.GroupNorm, nn.Dropout, *ACTIVATIONS.values())
 LIMITS = {
     "parameters": "max_parameters",
@@ -62,8 +63,8 @@ class Cost:
 
 
 def count(network: Network, data: DataConfig) -> Cost:
-    """Count by one forward pass on the meta device, which allocates and computes nothing."""
-    meta = _without_compiler(network.to("meta").eval())
+    """Count by one forward pass of shapes on the meta device, which allocates nothing."""
+    meta = _shapes_only(network.to("meta").eval())
     x = torch.empty(1, data.channels, data.size, data.size, device="meta")
     layers, field, jump = [], 1, 1
     stages = [*meta.layers.named_children(), ("head", meta.head)]
@@ -87,20 +88,39 @@ def count(network: Network, data: DataConfig) -> Cost:
     return Cost(tuple(layers))
 
 
-def _without_compiler(network: Network) -> Network:
-    """Let through what keeps a map's shape and counts for nothing: norms, activations, dropout.
+def _shapes_only(network: Network) -> Network:
+    """Have every operation give an empty map of the right shape.
 
-    torch's meta kernels for norms take two thirds of a count and import its compiler, which takes
-    longer than all the rest of a start.
+    torch's own meta kernels import its compiler's symbolic arithmetic, which takes about as long as
+    all the rest of a start, and most of the time of a count.
     """
     for module in network.modules():
         if isinstance(module, _KEEP_SHAPE):
             module.forward = _identity
+        elif isinstance(module, _WINDOWS):
+            module.forward = functools.partial(_slide, module)  # type: ignore[method-assign]
     return network
 
 
 def _identity(x: Tensor) -> Tensor:
     return x
+
+
+def _slide(module: Any, x: Tensor) -> Tensor:
+    """The shape a convolution or pool gives, from a map (1, C, S, S)."""
+    channels, size = x.shape[1:3]
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return x.new_empty(1, channels, 1, 1)
+    channels = module.out_channels if isinstance(module, nn.Conv2d) else channels
+    kernel, stride, padding = (
+        _side(v) for v in (module.kernel_size, module.stride, module.padding)
+    )
+    size = (size + 2 * padding - kernel) // stride + 1
+    return x.new_empty(1, channels, size, size)
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 class _Recorder:
@@ -112,7 +132,7 @@ class _Recorder:
 
     def __enter__(self) -> _Recorder:
         for name, module in self._stage.named_modules():
-            if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
+            if isinstance(module, _WINDOWS):
                 hook = functools.partial(self._record, on_skip=name.startswith("skip"))
                 self._handles.append(module.register_forward_hook(hook))
         return self

@@ -18,7 +18,7 @@ CHECKPOINT, MODEL = "checkpoint.pt", "model.pt"
 _FREE = {
     "resume", "objectives", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
-    "trainer.compile", "trainer.validation_interval",
+    "trainer.compile", "trainer.first_look", "trainer.look_images",
 }  # fmt: skip
 
 

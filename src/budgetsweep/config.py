@@ -191,11 +191,15 @@ class TrainerConfig:
         "torch.compile for the network: for long runs, its half minute is spent once a run; on a "
         "GPU with CUDA graphs",
     )
-    validation_interval: int | None = setting(
-        None,
-        "optimizer steps, at least, between two looks at the validation images in the first epoch, "
-        "after each of which a sweep can prune; null: one look, at its end; later epochs have one",
+    first_look: int | None = setting(
+        15,
+        "optimizer steps until a sweep first compares a trial with the others; it does so again "
+        "after 3 times as many, and so on within the first epoch, and after each epoch; null: after "
+        "each epoch only",
         ge=1,
+    )
+    look_images: int = setting(
+        1_000, "validation images, at most, by whose loss a sweep compares its trials", ge=2
     )
     test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
     progress: bool = setting(True, "a progress bar where the output is a terminal")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
-from budgetsweep import sources
+from budgetsweep import decoded
+from budgetsweep.archives import check_mirror
 from budgetsweep.config import DataConfig
 from budgetsweep.errors import DataError, SettingError
 from budgetsweep.image_folder import image_folder_classes, read_folder, read_image
 
-__all__ = ["Dataset", "Images", "image_folder_classes", "load", "read_image"]
+__all__ = ["Dataset", "Images", "image_folder_classes", "load", "read_image", "resize"]
 
 _DIGITS_TEST = 360
 _RESIZE_CHUNK = 4_096  # images resized at a time, to keep intermediate tensors small
@@ -86,28 +87,43 @@ def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Ima
         train, test = _image_folder(config)
         return train, image_folder_classes(config.path), lambda: test
     if config.name == "digits":
-        train, test = _digits(config)
-        return train, sources.DIGITS, lambda: test
-    root, names = Path(config.root), sources.SOURCES[config.name].class_names
-    _check_classes(config, names)
+        train, test, names = _digits(config)
+        return train, names, lambda: test
+    if config.mirror:
+        check_mirror(config.mirror)
+    kept = decoded.load(config.name, Path(config.root), train=True) or _original(config, train=True)
+    _check_classes(config, kept.class_names)
+
+    def read_test() -> Images:
+        kept = decoded.load(config.name, Path(config.root), train=False)
+        kept = kept or _original(config, train=False)
+        return _fit(kept.images, kept.labels, config)
+
+    return _fit(kept.images, kept.labels, config), tuple(kept.class_names), read_test
+
+
+def _original(config: DataConfig, train: bool) -> decoded.Decoded:
+    """A part of a dataset from its original files, fetched where they are missing."""
+    from budgetsweep import sources  # torchvision takes seconds to import
+
+    _check_classes(config, sources.SOURCES[config.name].class_names)
+    root = Path(config.root)
     sources.prepare(config.name, root, config.mirror, config.download)
-
-    def read(train: bool) -> Images:
-        return _fit(*sources.read(config.name, root, train), config)
-
-    return read(train=True), names, lambda: read(train=False)
+    return sources.read(config.name, root, train)
 
 
-def _digits(config: DataConfig) -> tuple[Images, Images]:
+def _digits(config: DataConfig) -> tuple[Images, Images, tuple[str, ...]]:
     """scikit-learn's 1,797 digits, 8×8 pixels of 0–16, split into 1,437 and 360."""
     from sklearn.datasets import load_digits  # importing it takes over a second
 
-    _check_classes(config, sources.DIGITS)
-    pixels, labels = load_digits(return_X_y=True)
-    grey = torch.from_numpy(pixels).reshape(-1, 1, 8, 8) * (255 / 16)
-    full = _fit(grey.round().to(torch.uint8), torch.from_numpy(labels).long(), config)
+    digits = load_digits()
+    names = tuple(map(str, digits.target_names))
+    _check_classes(config, names)
+    grey = torch.from_numpy(digits.images)[:, None] * (255 / 16)
+    labels = torch.from_numpy(digits.target).long()
+    full = _fit(grey.round().to(torch.uint8), labels, config)
     test = stratified(full.labels, _DIGITS_TEST, seed=0)
-    return full[_complement(test, len(full))], full[test]
+    return full[_complement(test, len(full))], full[test], names
 
 
 def _image_folder(config: DataConfig) -> tuple[Images, Images]:
@@ -128,12 +144,18 @@ def _image_folder(config: DataConfig) -> tuple[Images, Images]:
 def _fit(images: Tensor, labels: Tensor, config: DataConfig) -> Images:
     """Images of (N, C, H, W) uint8 with the configured channels and size, contiguous."""
     if images.shape[1] > config.channels:
-        images = F.rgb_to_grayscale(images)
+        from torchvision.transforms.v2.functional import rgb_to_grayscale  # seconds to import
+
+        images = rgb_to_grayscale(images)
     if images.shape[2:] != (config.size, config.size):
-        size = [config.size, config.size]
-        chunks = [F.resize(c, size, antialias=True) for c in images.split(_RESIZE_CHUNK)]
+        chunks = [resize(c, config.size, config.size) for c in images.split(_RESIZE_CHUNK)]
         images = torch.cat(chunks)
     return Images(images.expand(-1, config.channels, -1, -1).contiguous(), labels)
+
+
+def resize(images: Tensor, height: int, width: int) -> Tensor:
+    """Images (N, C, H, W), uint8 or float, in another size, bilinear with antialiasing."""
+    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
 def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
@@ -182,7 +204,7 @@ def _check_channels(config: DataConfig) -> None:
         raise SettingError("data.std", config.std, "must be > 0.")
 
 
-def _check_classes(config: DataConfig, names: tuple[str, ...]) -> None:
+def _check_classes(config: DataConfig, names: Sequence[str]) -> None:
     if config.classes != len(names):
         folder = f" ({config.path})" if config.name == "image_folder" else ""
         allowed = f"must be {len(names)}, the number of classes of {config.name}{folder}."

@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 from budgetsweep.checkpoint import flatten
 from budgetsweep.config import Config
 from budgetsweep.errors import SettingError
-from budgetsweep.training import CHECK_EVERY, Trainer, last_steps, seed_everything
+from budgetsweep.training import CHECK_EVERY, Trainer, seed_everything
 
 MAY_DIFFER = "seed", "optimizer.lr", "optimizer.weight_decay"
 
@@ -43,27 +43,26 @@ def check_alike(configs: Sequence[Config]) -> None:
         raise SettingError("trainer.compile", "true", allowed, "use trainer.compile=false.")
 
 
-def train_parts(
-    trainers: Sequence[Trainer], parts: int, on_step: Callable[[], object] = lambda: None
-) -> Iterator[list[float]]:
-    """`Trainer.train_parts` for several at once; yields the mean training loss of each.
+def train_epoch(
+    trainers: Sequence[Trainer], on_step: Callable[[int], object] = lambda step: None
+) -> list[float]:
+    """`Trainer.train_epoch` for several at once; the mean training loss of each.
 
     Each trainer keeps its own optimizer, schedule, average and epoch, and draws the batches that it
-    would draw alone; dropout draws from a stream of random numbers apart. After the last part
-    nothing ties the trainers together.
+    would draw alone; dropout draws from a stream of random numbers apart. After the epoch nothing
+    ties the trainers together.
 
     Args:
         trainers: their configurations pass `check_alike`, their formats are equal.
-        parts: pauses in the epoch.
-        on_step: called after each step of all.
+        on_step: called after each step of all with its number, from 1; of several trainers it must
+            leave the networks alone.
 
     Raises:
         DivergedError: a loss became NaN or infinite.
     """
     first, steps = trainers[0], trainers[0].steps_per_epoch
     if len(trainers) == 1:
-        yield from ([loss] for loss in first.train_parts(parts, on_step))
-        return
+        return [first.train_epoch(on_step)]
     parameters = [dict(t.network.named_parameters()) for t in trainers]
     buffers = [dict(t.network.named_buffers()) for t in trainers]
     weights = {n: _stack([own[n] for own in parameters]).requires_grad_() for n in parameters[0]}
@@ -74,29 +73,25 @@ def train_parts(
         return first.loss(partial(functional_call, first.network, tensors), images, labels)
 
     losses = torch.zeros(len(trainers), steps, device=first.device)
-    pauses = last_steps(steps, parts)
     for trainer in trainers:
         trainer.network.train()
     seed_everything(first.config.seed, -2 - first.epoch)  # dropout's; no run's epochs go there
-    for step, batches in enumerate(zip(*map(_batches, trainers), strict=False)):
+    for step, batches in enumerate(zip(*map(_batches, trainers), strict=False), start=1):
         images, labels = (torch.stack(tensors) for tensors in zip(*batches, strict=True))
         batched = vmap(loss, randomness="different")((weights, statistics), images, labels)
-        losses[:, step] = batched.detach()
-        if step % CHECK_EVERY == 0 or step == steps - 1:
+        losses[:, step - 1] = batched.detach()
+        if step % CHECK_EVERY == 1 or step == steps:
             for trainer, own in zip(trainers, losses, strict=True):
-                trainer.refuse_divergence(own[: step + 1])
+                trainer.refuse_divergence(own[:step])
         batched.sum().backward()  # no loss depends on another's weights
         _hand_out_gradients(weights, parameters)
         for trainer in trainers:
             trainer.update()
-            trainer.epoch += step == steps - 1
-        on_step()
-        if step == steps - 1:
-            _separate([*parameters, *buffers])
-        if step in pauses:
-            yield losses[:, : step + 1].mean(1).tolist()
-            for trainer in trainers:
-                trainer.network.train()
+        on_step(step)
+    _separate([*parameters, *buffers])
+    for trainer in trainers:
+        trainer.epoch += 1
+    return losses.mean(1).tolist()
 
 
 def _batches(trainer: Trainer) -> Iterator[tuple[Tensor, Tensor]]:

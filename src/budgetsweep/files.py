@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/budgetsweep`, by default in ~/.cache: what can be made again at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "budgetsweep"
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)

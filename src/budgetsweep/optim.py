@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
@@ -12,17 +15,29 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from budgetsweep.config import OptimizerConfig, SchedulerConfig
 
 
+def _uncompiled(optimizer: type[Optimizer]) -> type[Any]:
+    """The same optimizer without its ties to torch's compiler.
+
+    torch's own imports the compiler, which takes longer than torch itself, only to tell it to keep
+    off these methods.
+    """
+    names = "add_param_group", "zero_grad", "step", "state_dict", "load_state_dict"
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in names}
+    methods["step"] = torch.no_grad()(methods["step"])
+    return type(optimizer.__name__, (optimizer,), methods)
+
+
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """SGD or AdamW over all parameters, in their fused form."""
     if config.name == "adamw":
-        return AdamW(
+        return _uncompiled(AdamW)(
             parameters,
             lr=config.lr,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
             fused=True,
         )
-    return SGD(
+    return _uncompiled(SGD)(
         parameters,
         lr=config.lr,
         momentum=config.momentum,

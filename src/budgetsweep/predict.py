@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from budgetsweep.arguments import positive
 from budgetsweep.config import DataConfig
-from budgetsweep.data import read_image
+from budgetsweep.data import read_image, resize
 from budgetsweep.errors import DataError, SettingError, UserError
 from budgetsweep.saved import SavedRun, load_run
 from budgetsweep.training import normalize, to_unit
@@ -116,7 +115,7 @@ def prepare(
     if centred:
         grey = _place(grey, data.size, *PLACING[data.name])
     else:
-        grey = _resize(grey, data.size, data.size)
+        grey = resize(grey[None], data.size, data.size)[0]
     return Prepared(grey.expand(data.channels, -1, -1), inverted, centred)
 
 
@@ -163,7 +162,7 @@ def _place(grey: Tensor, size: int, share: float, middle: str) -> Tensor:
     ink = ink[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
     scale = share * size / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
-    ink = _resize(ink[None], height, width)[0]
+    ink = resize(ink[None, None], height, width)[0, 0]
     ink = ink * (255 / ink.max())
     placed = torch.zeros(1, size, size)
     top, left = (_offset(ink.sum(dim), size, middle) for dim in (1, 0))
@@ -180,11 +179,6 @@ def _offset(profile: Tensor, size: int, middle: str) -> int:
     else:
         first = (size - n) / 2
     return min(max(round(first), 0), size - n)
-
-
-def _resize(image: Tensor, height: int, width: int) -> Tensor:
-    resized: Tensor = F.resize(image, [height, width], antialias=True)
-    return resized
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

@@ -8,8 +8,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,20 @@ import torch
 from budgetsweep import checkpoint
 from budgetsweep.budget import Cost, enforce
 from budgetsweep.config import Config
-from budgetsweep.data import Dataset, load
-from budgetsweep.ensemble import check_alike, train_parts
+from budgetsweep.data import Dataset, Images, load
+from budgetsweep.ensemble import check_alike, train_epoch
 from budgetsweep.files import write_json
+from budgetsweep.looks import look, look_steps, sample
 from budgetsweep.model import build_model
 from budgetsweep.provenance import device_name, git_commit, versions
 from budgetsweep.tracking import Tracker, progress_bar
-from budgetsweep.training import Trainer, choose_device, evaluate, seed_everything
+from budgetsweep.training import Evaluation, Trainer, choose_device, evaluate, seed_everything
 from budgetsweep.tuning import Format, choose_format, keep_memory
 
 log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
+Reporter = Callable[[float, int], None]
 
 
 @dataclass
@@ -45,7 +49,7 @@ def run(
     folder: Path,
     *,
     threads: int,
-    report: Callable[[float, int], None] = lambda value, step: None,
+    report: Reporter | None = None,
 ) -> dict[str, Any]:
     """Train one network and write its folder; the summary, as in summary.json.
 
@@ -55,23 +59,18 @@ def run(
         config: the run; see `budgetsweep.config`.
         folder: takes metrics.csv, checkpoint.pt, model.pt and summary.json.
         threads: CPU threads where `trainer.threads` is null.
-        report: told the validation loss after each look at the validation images but the last, and
-            for how long it has trained, in parts of the first epoch that end with a look; may raise
-            to end the run.
+        report: told how the training goes, by the objective on validation images and the optimizer
+            steps so far, before its end; may raise to end the run. None: nobody asks.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
         UserError: other mistakes in the configuration or the data.
     """
-    return run_together([config], [folder], threads=threads, report=report)[0]
+    return _run([config], [folder], threads, report)[0]
 
 
 def run_together(
-    configs: Sequence[Config],
-    folders: Sequence[Path],
-    *,
-    threads: int,
-    report: Callable[[float, int], None] = lambda value, step: None,
+    configs: Sequence[Config], folders: Sequence[Path], *, threads: int
 ) -> list[dict[str, Any]]:
     """`run` for several configurations that take their steps as one batched network.
 
@@ -83,6 +82,12 @@ def run_together(
         UserError: as `run`.
     """
     check_alike(configs)
+    return _run(configs, folders, threads, report=None)
+
+
+def _run(
+    configs: Sequence[Config], folders: Sequence[Path], threads: int, report: Reporter | None
+) -> list[dict[str, Any]]:
     opened = [_open(c, f, threads, report) for c, f in zip(configs, folders, strict=True)]
     runs = [run for run in opened if run]
     for run in runs if len(configs) > 1 else ():
@@ -95,9 +100,7 @@ def run_together(
     return [json.loads((folder / SUMMARY).read_text()) for folder in folders]
 
 
-def _open(
-    config: Config, folder: Path, threads: int, report: Callable[[float, int], None]
-) -> Run | None:
+def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -> Run | None:
     """All that a run needs, from its checkpoint where there is one; None if it has finished."""
     started = time.perf_counter()
     config.model, cost = enforce(config.model, config.data, config.budget)
@@ -138,20 +141,41 @@ def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> 
 
 
 def _fit(runs: Sequence[Run]) -> None:
-    """Train to the last epoch; look at the validation images and report in the first epoch after
-    each of its parts, later once an epoch."""
+    """Train to the last epoch."""
     first, settings = runs[0].trainer, runs[0].trainer.config.trainer
     steps, done = first.steps_per_epoch, min(run.trainer.epoch for run in runs)
     with progress_bar(steps * settings.epochs, steps * done, settings.progress) as advance:
         while runs := [run for run in runs if run.trainer.epoch < settings.epochs]:
-            parts = max(1 if run.trainer.epoch else run.first_parts for run in runs)
-            tick = time.perf_counter()
-            epoch = train_parts([run.trainer for run in runs], parts, advance)
-            for part, losses in enumerate(epoch, start=1):
-                share = (time.perf_counter() - tick) / len(runs)
-                for run, train_loss in zip(runs, losses, strict=True):
-                    run.look(train_loss, part, parts, share)
-                tick = time.perf_counter()
+            watch = Stopwatch()
+
+            def on_step(step: int, runs: Sequence[Run] = runs, watch: Stopwatch = watch) -> None:
+                advance()
+                for run in runs:
+                    if step in run.looks:
+                        with watch.stopped():
+                            run.look(step, watch.seconds)
+
+            losses = train_epoch([run.trainer for run in runs], on_step)
+            share = watch.seconds / len(runs)
+            for run, train_loss in zip(runs, losses, strict=True):
+                run.end_epoch(train_loss, share)
+
+
+class Stopwatch:
+    """Seconds since it was made, without those it was stopped for."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        tick = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - tick
 
 
 @dataclass
@@ -164,49 +188,88 @@ class Run:
     tracker: Tracker
     clock: Clock
     setup_seconds: float
-    report: Callable[[float, int], None]
+    report: Reporter | None
 
     @property
-    def first_parts(self) -> int:
-        """Parts of the first epoch, each of which ends with a look at the validation images."""
-        interval = self.trainer.config.trainer.validation_interval
-        if interval is None or self.dataset.validation is None:
-            return 1
-        return max(1, self.trainer.steps_per_epoch // interval)
+    def looks(self) -> set[int]:
+        """The steps of the epoch in progress after which to look."""
+        if not self._compared or self.trainer.epoch > 0:
+            return set()
+        return look_steps(self.trainer.config.trainer.first_look, self.trainer.steps_per_epoch)
 
-    def look(self, train_loss: float, part: int, parts: int, seconds: float) -> None:
-        """Validate, log and report after `part` of an epoch's `parts`, which took `seconds`."""
-        trainer, total = self.trainer, self.trainer.config.trainer.epochs
-        begun, steps = trainer.epoch - (part == parts), trainer.steps_per_epoch
+    @property
+    def _compared(self) -> bool:
+        objective = self.trainer.config.objectives[0]
+        return bool(self.report and self.dataset.validation and objective.startswith("val_"))
+
+    @cached_property
+    def _sample(self) -> Images:
+        config, validation = self.trainer.config, self.dataset.validation
+        assert validation is not None
+        return sample(validation, config.trainer.look_images, config.data.split_seed)
+
+    def look(self, step: int, seconds: float) -> None:
+        """Tell how the first epoch goes, after a step and `seconds` of it."""
+        found = self._look(epoch=1, step=step)
+        self._add(step, None, found, seconds, self.clock.train + seconds)
+        self._tell(found, step)
+
+    def end_epoch(self, train_loss: float, seconds: float) -> None:
+        """Validate, log, save and report, after an epoch that took `seconds`."""
+        trainer, validation = self.trainer, self.dataset.validation
         self.clock.train += seconds
+        found = None
+        if validation is not None:
+            found = self._evaluated(
+                lambda: evaluate(trainer.result, validation, trainer.config, trainer.fmt),
+                trainer.epoch, trainer.steps_per_epoch,
+            )  # fmt: skip
+        self._add(trainer.steps_per_epoch, train_loss, found, seconds, self.clock.train)
+        self._save()
+        # After the last epoch there is nothing left to save.
+        if self._compared and trainer.epoch < trainer.config.trainer.epochs:
+            found = self._look(trainer.epoch, trainer.steps_per_epoch)
+            self._tell(found, trainer.epoch * trainer.steps_per_epoch)
+
+    def _tell(self, found: Evaluation, steps: int) -> None:
+        assert self.report
+        accuracy = self.trainer.config.objectives[0] == "val_accuracy"
+        self.report(found.accuracy if accuracy else found.loss, steps)
+
+    def _look(self, epoch: int, step: int) -> Evaluation:
+        trainer = self.trainer
+        return self._evaluated(
+            lambda: look(trainer.result, self._sample, trainer.config, trainer.fmt), epoch, step
+        )
+
+    def _evaluated(self, evaluation: Callable[[], Evaluation], epoch: int, step: int) -> Evaluation:
         tick = time.perf_counter()
-        row: dict[str, Any] = {
-            "epoch": trainer.epoch if part == parts else round(begun + part / parts, 3),
+        found = evaluation()
+        self.clock.evaluate += time.perf_counter() - tick
+        if not math.isfinite(found.loss):  # the last steps' updates show only here
+            raise self.trainer.diverged("validation loss", found.loss, epoch, step)
+        return found
+
+    def _add(
+        self,
+        step: int,
+        train_loss: float | None,
+        found: Evaluation | None,
+        seconds: float,
+        total_seconds: float,
+    ) -> None:
+        """A row for the history, after a step of the epoch and `seconds` of it."""
+        trainer, steps = self.trainer, self.trainer.steps_per_epoch
+        row = {
+            "epoch": trainer.epoch if step == steps else round(trainer.epoch + step / steps, 3),
             "lr": trainer.scheduler.get_last_lr()[0],
             "train_loss": train_loss,
-            **self._validate(begun + 1, steps * part // parts),
-            "seconds": self.clock.train,
-            "images_per_second": steps * trainer.batch_size / parts / seconds,
+            "val_loss": found.loss if found else None,
+            "val_accuracy": found.accuracy if found else None,
+            "seconds": total_seconds,
+            "images_per_second": step * trainer.batch_size / seconds,
         }
-        self.clock.evaluate += time.perf_counter() - tick
-        self.tracker.add(row, total)
-        if part == parts:
-            self._save()
-        if self.dataset.validation and row["epoch"] < total:
-            # A step of the sweep's pruner is a part of the first epoch, or as much training later.
-            # The last look is the result itself: there is nothing left to save.
-            step = begun * self.first_parts + part * self.first_parts // parts
-            self.report(row["val_loss"], step)
-
-    def _validate(self, epoch: int, step: int) -> dict[str, float | None]:
-        """Loss and accuracy after this step of this epoch, both counted from 1."""
-        trainer, validation = self.trainer, self.dataset.validation
-        if validation is None:
-            return {"val_loss": None, "val_accuracy": None}
-        found = evaluate(trainer.result, validation, trainer.config, trainer.fmt)
-        if not math.isfinite(found.loss):  # the last steps' updates show only here
-            raise trainer.diverged("validation loss", found.loss, epoch, step)
-        return {"val_loss": found.loss, "val_accuracy": found.accuracy}
+        self.tracker.add(row, trainer.config.trainer.epochs)
 
     def _save(self) -> None:
         state = {

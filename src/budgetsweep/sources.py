@@ -1,21 +1,22 @@
 """torchvision's datasets: their original files, and how torchvision reads them.
 
 Everything lands where torchvision itself looks below `data.root`, so a folder that torchvision
-filled before is used as it is. Its classes only read; fetching is the business of `archives`.
+filled before is used as it is. Its classes only read; fetching is the business of `archives`, and
+`decoded` keeps what was read, so that most starts need neither this module nor torchvision.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torchvision.datasets import CIFAR10, EMNIST, KMNIST, MNIST, QMNIST, USPS, FashionMNIST
 
+from budgetsweep import decoded
 from budgetsweep.archives import Archive, Member, complete
 from budgetsweep.errors import DataError
 
@@ -127,13 +128,24 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def read(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-    """The images (N, C, H, W) uint8 and labels (N,) int64 of a prepared dataset."""
-    images, labels = (torch.as_tensor(part) for part in SOURCES[name].read(root, train))
+def read(name: str, root: Path, train: bool) -> decoded.Decoded:
+    """A part of a prepared dataset, which is also kept for the next start."""
+    source = SOURCES[name]
+    images, labels = (torch.as_tensor(part) for part in source.read(root, train))
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     if len(images) != len(labels):
         raise DataError(f"{name} in {root}: {len(images)} images but {len(labels)} labels.")
-    return images, labels.long()
+    part = decoded.Decoded(images.contiguous(), labels.long(), list(source.class_names))
+    decoded.save(name, root, train, _files(source, root), part)
+    return part
+
+
+def _files(source: Source, root: Path) -> Iterator[Path]:
+    """The files of a prepared dataset, archives and what was taken out of them."""
+    for archive in source.archives():
+        for file in (archive.name, *(member.name for member in archive.members)):
+            if (path := root / source.folder / file).exists():
+                yield path
 
 
 def prepare(name: str, root: Path, mirror: str | None, download: bool) -> None:

@@ -18,7 +18,8 @@ METRICS = "metrics.csv"
 
 
 class Tracker:
-    """The history of a run, a row each time it was looked at: once an epoch or more often."""
+    """The history of a run: a row for each epoch and, in a sweep, for each look within the first,
+    whose validation figures are of a sample and by batch statistics (`budgetsweep.looks`)."""
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]], tensorboard: bool) -> None:
         self.folder, self.rows = folder, list(rows)
@@ -38,7 +39,9 @@ class Tracker:
 
 
 def _words(row: dict[str, Any]) -> str:
-    words = [f"train loss {row['train_loss']:.4f}"]
+    words = list[str]()
+    if row["train_loss"] is not None:
+        words.append(f"train loss {row['train_loss']:.4f}")
     if row["val_loss"] is not None:
         words.append(f"val loss {row['val_loss']:.4f}")
         words.append(f"val accuracy {row['val_accuracy']:.2%}")

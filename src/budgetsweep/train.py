@@ -29,7 +29,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     threads = 1 if sweeping else available_cores()
     try:
         config = to_config(cfg)
-        summary = run(config, Path(hydra_cfg.runtime.output_dir), threads=threads, report=report)
+        folder = Path(hydra_cfg.runtime.output_dir)
+        summary = run(config, folder, threads=threads, report=report if sweeping else None)
     except UserError as error:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:

@@ -80,40 +80,30 @@ class Trainer:
             images = normalize(images, self.config.data)
             yield images.contiguous(memory_format=layout), self.train_labels[index]
 
-    def train_epoch(self, on_step: Callable[[], object] = lambda: None) -> float:
-        """Train one epoch; the mean training loss. Errors as `train_parts`."""
-        *_, loss = self.train_parts(1, on_step)
-        return loss
+    def train_epoch(self, on_step: Callable[[int], object] = lambda step: None) -> float:
+        """Train one epoch; the mean training loss.
 
-    def train_parts(
-        self, parts: int, on_step: Callable[[], object] = lambda: None
-    ) -> Iterator[float]:
-        """Train one epoch, pausing `parts` times (at most once a step), the last time at its end.
-
-        Yields the mean training loss of the epoch so far. What happens in a pause does not change
-        the training, as long as it draws no random numbers.
+        Args:
+            on_step: called after each step with its number in the epoch, from 1. It may evaluate
+                the network: that does not change the training.
 
         Raises:
             DivergedError: the loss became NaN or infinite.
         """
         seed_everything(self.config.seed, self.epoch)
-        self.network.train()
-        last = self.steps_per_epoch - 1
-        pauses = last_steps(self.steps_per_epoch, parts)
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
-        for step, (images, labels) in enumerate(self.batches()):
+        self.network.train()
+        for step, (images, labels) in enumerate(self.batches(), start=1):
             loss = self.loss(self.logits, images, labels)
-            losses[step] = loss.detach()
-            if step % CHECK_EVERY == 0 or step == last:
-                self.refuse_divergence(losses[: step + 1])
+            losses[step - 1] = loss.detach()
+            if step % CHECK_EVERY == 1 or step == self.steps_per_epoch:
+                self.refuse_divergence(losses[:step])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.update()
-            on_step()
-            self.epoch += step == last
-            if step in pauses:
-                yield float(losses[: step + 1].mean())
-                self.network.train()
+            on_step(step)
+        self.epoch += 1
+        return float(losses.mean())
 
     def loss(self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
         """The smoothed cross-entropy of a batch, (), by a function from images to scores."""
@@ -167,21 +157,30 @@ class Trainer:
             self.average.load_state_dict(state["average"])
 
 
-def evaluate(network: nn.Module, split: Images, config: Config, fmt: Format) -> Evaluation:
-    """Loss and accuracy in float32, as the exported network would give them."""
+def evaluate(
+    network: nn.Module, split: Images, config: Config, fmt: Format, batch_size: int | None = None
+) -> Evaluation:
+    """Loss and accuracy in float32, as the exported network would give them.
+
+    Leaves the network in the mode, training or not, that it was in.
+
+    Args:
+        batch_size: images a forward pass; None: `trainer.eval_batch_size`.
+    """
+    training = network.training
     network.eval()
     device = next(network.parameters()).device
     losses, predictions = [], []
+    batch_size = batch_size or config.trainer.eval_batch_size
     with torch.inference_mode():
         for images, labels in zip(
-            split.images.split(config.trainer.eval_batch_size),
-            split.labels.split(config.trainer.eval_batch_size),
-            strict=True,
+            split.images.split(batch_size), split.labels.split(batch_size), strict=True
         ):
             x = normalize(to_unit(images.to(device)), config.data)
             scores = network(x.contiguous(memory_format=fmt.torch_memory_format))
             losses.append(F.nll_loss(scores, labels.to(device), reduction="sum"))
             predictions.append(scores.argmax(1))
+    network.train(training)
     predicted = torch.cat(predictions).cpu()
     return Evaluation(
         loss=float(torch.stack(losses).sum()) / len(split),
@@ -206,11 +205,6 @@ def normalize(images: Tensor, data: DataConfig) -> Tensor:
 def _column(*values: float, device: torch.device) -> Tensor:
     """One value a channel, (C, 1, 1); kept, so that no batch waits for it to reach the device."""
     return torch.tensor(values, device=device).view(-1, 1, 1)
-
-
-def last_steps(steps: int, parts: int) -> set[int]:
-    """The last step of each part of an epoch, counted from 0."""
-    return {steps * part // parts - 1 for part in range(1, parts + 1)}
 
 
 def seed_everything(seed: int, epoch: int) -> None:

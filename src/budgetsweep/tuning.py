@@ -12,7 +12,6 @@ import ctypes
 import hashlib
 import itertools
 import json
-import os
 import platform
 import time
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from budgetsweep.config import Config
-from budgetsweep.files import write_json
+from budgetsweep.files import cache_dir, write_json
 
 BATCH_SIZE = 64  # of the timed steps
 REPEATS = 3
@@ -157,11 +156,6 @@ def _step_seconds(
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/budgetsweep`, by default in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "budgetsweep"
 
 
 def _read(cache: Path) -> dict[str, dict[str, str]]:

@@ -13,9 +13,9 @@ def report(value: float, step: int) -> None:
     """Tell the sweep the objective at `step`; a trial that is not worth finishing ends here.
 
     Call it once a step, with the quantity the task returns at its end. A step is how much training
-    is done (1 after the first epoch): pruners that halve compare it with their `min_resource`. It
-    raises `optuna.TrialPruned` where the pruner gives the trial up: let it pass. Outside a sweep,
-    and in a study with several objectives, it does nothing.
+    is done, counted from 1: pruners that halve compare it with their `min_resource`. It raises
+    `optuna.TrialPruned` where the pruner gives the trial up: let it pass. Outside a sweep, and in a
+    study with several objectives, it does nothing.
 
     Args:
         value: The objective so far, in the direction of the study.
