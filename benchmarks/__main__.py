@@ -1,6 +1,6 @@
 """All benchmarks one after the other, then their tables into docs/benchmarks.md.
 
-python -m benchmarks [--quick] [--only sweeper training] [--tables]
+python -m benchmarks [--quick] [--only sweeper looks] [--tables]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks._measure import REPOSITORY, RESULTS, markdown, parser, say
 
-NAMES = ("sweeper", "training", "endtoend", "pruning")
+NAMES = ("sweeper", "training", "looks", "endtoend", "pruning")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
 

@@ -107,10 +107,11 @@ def environment(cache: Path) -> dict[str, str]:
 class Command:
     """A process group of its own, whose output goes to a file; ends with the block."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, arguments: Sequence[str], folder: Path, cache: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._cache = cache or folder / "cache"
         self.log = folder / "output.log"
-        self._arguments, self._folder = list(arguments), folder
+        self._arguments = list(arguments)
 
     def __enter__(self) -> Command:
         with self.log.open("wb") as file:
@@ -118,7 +119,7 @@ class Command:
             self.process = subprocess.Popen(
                 [sys.executable, *self._arguments],
                 cwd=REPOSITORY,
-                env=environment(self._folder / "cache"),
+                env=environment(self._cache),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
