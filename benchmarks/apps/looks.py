@@ -34,11 +34,10 @@ def main(cfg: DictConfig) -> float:
     network = build_model(config.model, config.data)
     trainer = Trainer(network, config, dataset.train, cpu, choose_format(network, config, cpu))
     steps = trainer.steps_per_epoch
-    first_epoch = look_steps(config.trainer.first_look, steps)
     looks: list[dict[str, float]] = []
 
     def after_step(step: int) -> None:
-        if step == steps or (trainer.epoch == 0 and step in first_epoch):
+        if step == steps or step in look_steps(config.trainer.first_look, trainer.epoch, steps):
             by_batch = look(trainer.network, images, config, trainer.fmt)
             by_average = evaluate(trainer.network, images, config, trainer.fmt)
             seen = {"batch": by_batch.loss, "average": by_average.loss}

@@ -194,8 +194,7 @@ class TrainerConfig:
     first_look: int | None = setting(
         15,
         "optimizer steps until a sweep first compares a trial with the others; it does so again "
-        "after 3 times as many, and so on within the first epoch, and after each epoch; null: after "
-        "each epoch only",
+        "after 3 times as many, and so on, and after each epoch; null: after each epoch only",
         ge=1,
     )
     look_images: int = setting(

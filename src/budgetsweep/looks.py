@@ -22,13 +22,13 @@ BATCH_SIZE = 500  # images whose statistics a look takes together
 SPACING = 3  # a look comes after so many times the steps of the one before
 
 
-def look_steps(first: int | None, steps_per_epoch: int) -> set[int]:
-    """The steps of the first epoch after which there is a look, counted from 1."""
-    steps = set()
-    while first and first < steps_per_epoch:
-        steps.add(first)
-        first *= SPACING
-    return steps
+def look_steps(first: int | None, epoch: int, steps_per_epoch: int) -> set[int]:
+    """The steps within an epoch after which there is a look, counted from 1; epochs from 0."""
+    steps, step = set(), first
+    while step and step < (epoch + 1) * steps_per_epoch:
+        steps.add(step - epoch * steps_per_epoch)
+        step *= SPACING
+    return {step for step in steps if step > 0}
 
 
 def sample(validation: Images, n: int, seed: int) -> Images:

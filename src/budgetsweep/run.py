@@ -193,9 +193,11 @@ class Run:
     @property
     def looks(self) -> set[int]:
         """The steps of the epoch in progress after which to look."""
-        if not self._compared or self.trainer.epoch > 0:
+        if not self._compared:
             return set()
-        return look_steps(self.trainer.config.trainer.first_look, self.trainer.steps_per_epoch)
+        trainer = self.trainer
+        first = trainer.config.trainer.first_look
+        return look_steps(first, trainer.epoch, trainer.steps_per_epoch)
 
     @property
     def _compared(self) -> bool:
@@ -209,10 +211,11 @@ class Run:
         return sample(validation, config.trainer.look_images, config.data.split_seed)
 
     def look(self, step: int, seconds: float) -> None:
-        """Tell how the first epoch goes, after a step and `seconds` of it."""
-        found = self._look(epoch=1, step=step)
+        """Tell how an epoch goes, after a step and `seconds` of it."""
+        trainer = self.trainer
+        found = self._look(trainer.epoch + 1, step)
         self._add(step, None, found, seconds, self.clock.train + seconds)
-        self._tell(found, step)
+        self._tell(found, trainer.epoch * trainer.steps_per_epoch + step)
 
     def end_epoch(self, train_loss: float, seconds: float) -> None:
         """Validate, log, save and report, after an epoch that took `seconds`."""

@@ -18,8 +18,8 @@ METRICS = "metrics.csv"
 
 
 class Tracker:
-    """The history of a run: a row for each epoch and, in a sweep, for each look within the first,
-    whose validation figures are of a sample and by batch statistics (`budgetsweep.looks`)."""
+    """The history of a run: a row for each epoch and, in a sweep, for each look within one, whose
+    validation figures are of a sample and by batch statistics (`budgetsweep.looks`)."""
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]], tensorboard: bool) -> None:
         self.folder, self.rows = folder, list(rows)
