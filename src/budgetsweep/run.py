@@ -201,8 +201,9 @@ class Run:
 
     @property
     def _compared(self) -> bool:
-        objective = self.trainer.config.objectives[0]
-        return bool(self.report and self.dataset.validation and objective.startswith("val_"))
+        """Whether a sweep may give this run up; with several objectives none does."""
+        by_validation = self.trainer.config.objectives in (["val_loss"], ["val_accuracy"])
+        return bool(self.report and self.dataset.validation and by_validation)
 
     @cached_property
     def _sample(self) -> Images:
