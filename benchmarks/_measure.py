@@ -172,9 +172,11 @@ class Command:
         return "\n".join([f"{' '.join(self._arguments)} said:", *tail])
 
 
-def run_command(arguments: Sequence[str], folder: Path, timeout: float = 300) -> float:
+def run_command(
+    arguments: Sequence[str], folder: Path, timeout: float = 300, cache: Path | None = None
+) -> float:
     """Run Python with these arguments to its end; the seconds it took."""
-    with Command(arguments, folder) as command:
+    with Command(arguments, folder, cache) as command:
         return command.finish(timeout)
 
 

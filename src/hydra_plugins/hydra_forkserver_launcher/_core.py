@@ -28,6 +28,8 @@ from .cores import available_cores
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 10  # seconds for a process that was told to end
+
 
 def start_server(n_jobs: int, preload: Sequence[str], task: TaskFunction) -> None:
     """Start the process that imports, if it does not run yet; return without waiting for it."""
@@ -70,8 +72,11 @@ def launch(
             return [cloudpickle.loads(job.result()) for job in jobs]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            processes = multiprocessing.active_children()
+            for process in processes:
                 process.terminate()
+            for process in processes:
+                process.join(_PATIENCE)  # whoever called may count on their having stopped
             raise
 
 
