@@ -293,6 +293,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
+def with_sizes(
+    chosen: argparse.Namespace, usual: Mapping[str, int], quick: Mapping[str, int]
+) -> argparse.Namespace:
+    """The options, with the usual or the quick size wherever none was given."""
+    for name, value in (quick if chosen.quick else usual).items():
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, value)
+    return chosen
+
+
 def data_overrides(options: argparse.Namespace) -> list[str]:
     """The options on data as Hydra overrides."""
     root = Path(options.root).expanduser().absolute()

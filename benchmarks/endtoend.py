@@ -36,6 +36,7 @@ from benchmarks._measure import (
     say,
     scratch,
     table,
+    with_sizes,
 )
 from benchmarks._sides import Child, Setting, Side, compose_config
 from benchmarks._trials import SweepFolder
@@ -297,10 +298,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen = options.parse_args(arguments)
     usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "trials": 24}
     quick = {"images": 640, "validation": 200, "epochs": 1, "trials": 2}
-    for name, value in (quick if chosen.quick else usual).items():
-        if getattr(chosen, name) is None:
-            setattr(chosen, name, value)
-    return chosen
+    return with_sizes(chosen, usual, quick)
 
 
 if __name__ == "__main__":

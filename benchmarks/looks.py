@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._measure import Report, data_overrides, parser, run_command, scratch, table
+from benchmarks._measure import (
+    Report,
+    data_overrides,
+    parser,
+    run_command,
+    scratch,
+    table,
+    with_sizes,
+)
 
 
 def train(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -83,10 +91,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen = options.parse_args(arguments)
     usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "networks": 32}
     quick = {"images": 2_560, "validation": 100, "epochs": 1, "networks": 3}
-    for name, value in (quick if chosen.quick else usual).items():
-        if getattr(chosen, name) is None:
-            setattr(chosen, name, value)
-    return chosen
+    return with_sizes(chosen, usual, quick)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from benchmarks._measure import (
     scratch,
     table,
     times,
+    with_sizes,
 )
 from benchmarks._trials import SweepFolder
 
@@ -110,10 +111,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen = options.parse_args(arguments)
     usual = {"images": 10_000, "validation": 2_000, "epochs": 3, "trials": 10, "seeds": 4}
     quick = {"images": 256, "validation": 100, "epochs": 3, "trials": 3, "seeds": 1}
-    for name, value in (quick if chosen.quick else usual).items():
-        if getattr(chosen, name) is None:
-            setattr(chosen, name, value)
-    return chosen
+    return with_sizes(chosen, usual, quick)
 
 
 if __name__ == "__main__":

@@ -91,23 +91,24 @@ def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Ima
         return train, names, lambda: test
     if config.mirror:
         check_mirror(config.mirror)
-    kept = decoded.load(config.name, Path(config.root), train=True) or _original(config, train=True)
-    _check_classes(config, kept.class_names)
+    part = _part(config, train=True)
+    _check_classes(config, part.class_names)
 
     def read_test() -> Images:
-        kept = decoded.load(config.name, Path(config.root), train=False)
-        kept = kept or _original(config, train=False)
-        return _fit(kept.images, kept.labels, config)
+        part = _part(config, train=False)
+        return _fit(part.images, part.labels, config)
 
-    return _fit(kept.images, kept.labels, config), tuple(kept.class_names), read_test
+    return _fit(part.images, part.labels, config), tuple(part.class_names), read_test
 
 
-def _original(config: DataConfig, train: bool) -> decoded.Decoded:
-    """A part of a dataset from its original files, fetched where they are missing."""
+def _part(config: DataConfig, train: bool) -> decoded.Decoded:
+    """A part of a dataset as kept, or from its original files, fetched where they are missing."""
+    root = Path(config.root)
+    if kept := decoded.load(config.name, root, train):
+        return kept
     from budgetsweep import sources  # torchvision takes seconds to import
 
     _check_classes(config, sources.SOURCES[config.name].class_names)
-    root = Path(config.root)
     sources.prepare(config.name, root, config.mirror, config.download)
     return sources.read(config.name, root, train)
 

@@ -146,12 +146,16 @@ def _fit(runs: Sequence[Run]) -> None:
     steps, done = first.steps_per_epoch, min(run.trainer.epoch for run in runs)
     with progress_bar(steps * settings.epochs, steps * done, settings.progress) as advance:
         while runs := [run for run in runs if run.trainer.epoch < settings.epochs]:
-            watch = Stopwatch()
+            watch, looks = Stopwatch(), [(run, run.looks) for run in runs]
 
-            def on_step(step: int, runs: Sequence[Run] = runs, watch: Stopwatch = watch) -> None:
+            def on_step(
+                step: int,
+                looks: Sequence[tuple[Run, set[int]]] = looks,
+                watch: Stopwatch = watch,
+            ) -> None:
                 advance()
-                for run in runs:
-                    if step in run.looks:
+                for run, steps in looks:
+                    if step in steps:
                         with watch.stopped():
                             run.look(step, watch.seconds)
 
