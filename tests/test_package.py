@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_configuration_the_plugin_and_no_tests(wheel: Path) 
     assert "hydra_plugins/hydra_budget_sweeper/budget_sweeper.py" in names
     assert "hydra_plugins/__init__.py" not in names
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"budgetsweep", "hydra_plugins"}
+    assert tops == {"budgetsweep", "hydra_budget_sweeper", "hydra_plugins"}
 
 
 def test_an_installed_package_uses_its_own_configuration(python: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from budgetsweep.config import CONF_DIR, OBJECTIVES, register, to_config
 from budgetsweep.errors import BudgetError, UserError
-from hydra_plugins.hydra_budget_sweeper.trial import report
+from hydra_budget_sweeper import report
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 register()

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from omegaconf import OmegaConf
 
-from hydra_plugins.hydra_budget_sweeper._journal import SweepJournal
+from hydra_budget_sweeper.study.journal import SweepJournal
 
 APPS = Path(__file__).parent / "apps"
 SOURCE = Path(__file__).parents[2] / "src"

@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from hydra_plugins.hydra_budget_sweeper._compose import Composer
+from hydra_budget_sweeper.compose import Composer
 
 CONF = Path(__file__).parent / "apps" / "conf"
 

@@ -30,8 +30,8 @@ from sweeping import (
     wait_for,
 )
 
-from hydra_plugins.hydra_budget_sweeper._constraints import Constraints
-from hydra_plugins.hydra_budget_sweeper._worker import Worker
+from hydra_budget_sweeper.space.limits import Constraints
+from hydra_budget_sweeper.workers.worker import Worker
 
 X = "x=interval(-5,5)"
 WIDTH = "width=range(1,20)"
@@ -184,7 +184,7 @@ def test_pruned_trials_count_and_say_so(tmp_path: Path) -> None:
 
 def test_report_does_nothing_outside_a_sweep_and_loads_no_optuna() -> None:
     code = (
-        "import sys; from hydra_plugins.hydra_budget_sweeper.trial import report; report(1.0, 0);"
+        "import sys; from hydra_budget_sweeper import report; report(1.0, 0);"
         "from hydra_plugins.hydra_budget_sweeper import budget_sweeper;"
         "sys.exit('optuna' in sys.modules or 'numpy' in sys.modules)"
     )

@@ -17,9 +17,9 @@ from budgetsweep.report.journal import read_study
 from budgetsweep.run import SUMMARY
 from budgetsweep.saved import CONFIG, LEADERBOARD
 from budgetsweep.tracking import METRICS
-from hydra_plugins.hydra_budget_sweeper._ledger import Ledger, kind_of, note_of
-from hydra_plugins.hydra_budget_sweeper._results import rank
-from hydra_plugins.hydra_budget_sweeper._study import JOURNAL
+from hydra_budget_sweeper.results.leaderboard import rank
+from hydra_budget_sweeper.study.store import JOURNAL
+from hydra_budget_sweeper.study.tally import Ledger, kind_of, note_of
 
 SWEEP = "sweep.json"
 # What became of a trial: our word → the leaderboard's.

@@ -30,9 +30,9 @@ class BudgetSweeper(Sweeper):
         }
 
     def sweep(self, arguments: list[str]) -> None:
-        from ._errors import SweepError
-        from ._settings import settings_from
-        from ._sweep import run_sweep
+        from hydra_budget_sweeper.errors import SweepError
+        from hydra_budget_sweeper.settings import settings_from
+        from hydra_budget_sweeper.sweep import run_sweep
 
         try:
             run_sweep(settings_from(self._settings), arguments, **self._setup)

@@ -13,7 +13,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hydra_plugins.hydra_budget_sweeper.trial import report
+from hydra_budget_sweeper import report
 
 
 def limits(cfg: DictConfig) -> dict[str, float]:

@@ -14,10 +14,10 @@ import optuna
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from ._interrupt import Interrupts
-from ._loop import TrialLoop
-from ._presence import Presence, Watch
-from ._session import Plan, Session
+from hydra_budget_sweeper.workers.liveness import Presence, Watch
+from hydra_budget_sweeper.workers.loop import TrialLoop
+from hydra_budget_sweeper.workers.session import Plan, Session
+from hydra_budget_sweeper.workers.signals import Interrupts
 
 _WATCH_SECONDS = 0.5
 

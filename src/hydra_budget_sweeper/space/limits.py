@@ -10,9 +10,9 @@ from typing import Any
 from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ._compose import Composer
-from ._dotted import function_named
-from ._space import Axis, Params, Space
+from hydra_budget_sweeper.compose import Composer
+from hydra_budget_sweeper.functions import function_named
+from hydra_budget_sweeper.space.space import Axis, Params, Space
 
 Violations = dict[str, float]
 _MAX_SECONDS = 10.0

@@ -16,9 +16,9 @@ from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.storages import BaseStorage
 
-from ._errors import SweepError
-from ._journal import journal_storage
-from ._space import Space
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.journal import journal_storage
 
 IDENTITY = "budget_sweep:identity"
 SEED = "budget_sweep:seed"
@@ -109,6 +109,7 @@ def build_sampler(config: Any, seed: int, space: Space) -> BaseSampler:
 
 
 def build_pruner(config: DictConfig, n_objectives: int) -> optuna.pruners.BasePruner:
+    """Instantiate the pruner; of several objectives none can prune."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pruner = instantiate(config, _execution_whitelist_=_WHITELIST)
@@ -142,6 +143,7 @@ def stop(study: optuna.Study, run: str, reason: str, error: bool = True) -> None
 
 
 def stopped(study: optuna.Study, run: str) -> Stop | None:
+    """Return why the workers of `run` are to take no more trials, or None."""
     said = study._storage.get_study_system_attrs(study._study_id).get(STOP)
     return Stop(said["reason"], said["error"]) if said and said["run"] == run else None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ._errors import SweepError
+from hydra_budget_sweeper.errors import SweepError
 
 
 @dataclass(frozen=True)

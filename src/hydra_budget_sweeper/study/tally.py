@@ -33,16 +33,19 @@ class Note:
 
 
 def note_of(trial: FrozenTrial) -> Note:
+    """Read what the sweep wrote down beside a trial."""
     return Note(**trial.system_attrs.get(NOTE, {}))
 
 
 def write_note(study: Study, trial_id: int, note: Note) -> None:
+    """Write it down, unsaid fields left out."""
     unsaid = vars(Note())
     plain = {key: value for key, value in vars(note).items() if value != unsaid[key]}
     study._storage.set_trial_system_attr(trial_id, NOTE, plain)
 
 
 def is_over_budget(trial: FrozenTrial) -> bool:
+    """Return whether a trial is over one of its limits."""
     return any(value > 0 for value in trial.constraints.values())
 
 
@@ -158,6 +161,7 @@ class Ledger:
 
 
 def point(params: dict[str, Any]) -> tuple[Any, ...]:
+    """Name a candidate by its values, so that two can be compared."""
     return tuple(sorted((name, repr(value)) for name, value in params.items()))
 
 

@@ -11,10 +11,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ._errors import SweepError
-from ._session import Plan
-from ._study import WORKERS
-from ._worker import Worker
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.study.store import WORKERS
+from hydra_budget_sweeper.workers.session import Plan
+from hydra_budget_sweeper.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -18,14 +18,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
-from ._compose import fingerprint
-from ._constraints import excess
-from ._errors import SweepError
-from ._ledger import Note, note_of, write_note
-from ._queue import fail, propose, put_back
-from ._session import Session
-from ._study import reseed, stop
-from ._trial_run import Outcome, run_trial
+from hydra_budget_sweeper.compose import fingerprint
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.space.limits import excess
+from hydra_budget_sweeper.study.store import reseed, stop
+from hydra_budget_sweeper.study.tally import Note, note_of, write_note
+from hydra_budget_sweeper.workers.claim import fail, propose, put_back
+from hydra_budget_sweeper.workers.session import Session
+from hydra_budget_sweeper.workers.trial import Outcome, run_trial
 
 log = logging.getLogger(__name__)
 

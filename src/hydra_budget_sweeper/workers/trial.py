@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
-from ._session import Session
-from .trial import reporting_to
+from hydra_budget_sweeper.reporting import reporting_to
+from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from ._errors import SweepError
+from hydra_budget_sweeper.errors import SweepError
 
 
 def function_named(name: str, setting: str) -> Callable[..., Any]:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ._ledger import Ledger
-from ._results import Results
-from ._study import stop
+from hydra_budget_sweeper.results.leaderboard import Results
+from hydra_budget_sweeper.study.store import stop
+from hydra_budget_sweeper.study.tally import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,8 @@ class Monitor:
 
 
 def describe_failure(trial: FrozenTrial) -> str:
-    from ._ledger import note_of
+    """Say in three lines what failed, with what settings, and where."""
+    from hydra_budget_sweeper.study.tally import note_of
 
     note = note_of(trial)
     return (

@@ -15,14 +15,20 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ._compose import Composer
-from ._constraints import Constraints
-from ._interrupt import Interrupts
-from ._ledger import Ledger
-from ._presence import Watch, exclusive
-from ._settings import Settings
-from ._space import Space
-from ._study import WORKERS, StudyPlace, build_pruner, build_sampler, stopped
+from hydra_budget_sweeper.compose import Composer
+from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.space.limits import Constraints
+from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.store import (
+    WORKERS,
+    StudyPlace,
+    build_pruner,
+    build_sampler,
+    stopped,
+)
+from hydra_budget_sweeper.study.tally import Ledger
+from hydra_budget_sweeper.workers.liveness import Watch, exclusive
+from hydra_budget_sweeper.workers.signals import Interrupts
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from ._files import write_atomically
-from ._ledger import Ledger, is_over_budget, kind_of, note_of
-from ._space import Space, plain_value
+from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.space.space import Space, plain_value
+from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, kind_of, note_of
 
 HEADINGS = ["rank", "trial", "state", "value", "seconds", "folder", "retries", "duplicate_of"]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from optuna import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ._ledger import Ledger, Note, note_of, point, write_note
-from ._session import Session
-from ._settings import Settings
-from ._study import stop
+from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.study.store import stop
+from hydra_budget_sweeper.study.tally import Ledger, Note, note_of, point, write_note
+from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
 

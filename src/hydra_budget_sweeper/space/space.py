@@ -25,7 +25,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from ._errors import SweepError
+from hydra_budget_sweeper.errors import SweepError
 
 Params = dict[str, Any]
 
@@ -310,6 +310,7 @@ def _stored(value: Any) -> Any:
 
 
 def plain_value(value: Any) -> Any:
+    """Return what the grammar read as plain Python, quotes gone."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):

@@ -19,20 +19,20 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ._compose import Composer, flatten
-from ._constraints import Constraints, Feasibility
-from ._dotted import function_named
-from ._errors import SweepError
-from ._launch import Crew
-from ._ledger import Ledger, is_over_budget, note_of, point
-from ._presence import Presence, exclusive, try_exclusive
-from ._progress import Monitor
-from ._queue import put_back
-from ._results import Results
-from ._session import Plan
-from ._settings import Settings
-from ._space import Params, override_text, parse_point, parse_space
-from ._study import WORKERS, open_study, place_of, seed_of, stopped
+from hydra_budget_sweeper.compose import Composer, flatten
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.functions import function_named
+from hydra_budget_sweeper.results.leaderboard import Results
+from hydra_budget_sweeper.results.progress import Monitor
+from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.space.limits import Constraints, Feasibility
+from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
+from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed_of, stopped
+from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
+from hydra_budget_sweeper.workers.claim import put_back
+from hydra_budget_sweeper.workers.launch import Crew
+from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
+from hydra_budget_sweeper.workers.session import Plan
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The processes that take trials from the study and run them."""
