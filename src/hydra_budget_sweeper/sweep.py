@@ -25,8 +25,12 @@ from hydra_budget_sweeper.functions import function_named
 from hydra_budget_sweeper.results.leaderboard import Results
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints, Feasibility
-from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
+from hydra_budget_sweeper.space.feasibility import Feasibility
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.space import Params
 from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed_of, stopped
 from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
 from hydra_budget_sweeper.workers.claim import put_back
@@ -87,7 +91,7 @@ class Sweep:
         # First of all: what follows may take as long as its processes take to get ready.
         self.crew = Crew(settings.n_jobs, config, task, context)
         self.space = parse_space(settings.params, arguments, _known_settings(config))
-        self.constraints = Constraints(settings.constraints)
+        self.constraints = Limits(settings.constraints)
         custom = settings.custom_search_space
         self.on_end = [function_named(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
@@ -203,9 +207,9 @@ class Sweep:
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
         if share == 0:
-            reach = feasibility.reach()
-            if not reach.fits and not self.settings.enqueue:
-                raise SweepError(f"No candidate is within the limits: {reach}.")
+            nearest = feasibility.nearest()
+            if not nearest.fits and not self.settings.enqueue:
+                raise SweepError(f"No candidate is within the limits: {nearest}.")
 
     def _launch_until_done(self) -> None:
         fruitless = 0
@@ -222,7 +226,7 @@ class Sweep:
     def _is_done(self) -> bool:
         ended = stopped(self.study, self.run_id)
         if ended is not None and ended.error:
-            raise SweepError(self._with_reach(ended.reason))
+            raise SweepError(self._with_nearest(ended.reason))
         if ended is not None:
             log.info("%s", ended.reason)
             return True
@@ -230,14 +234,14 @@ class Sweep:
         ledger.refresh()
         return ledger.trained >= self.settings.n_trials
 
-    def _with_reach(self, reason: str) -> str:
+    def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        reach = Feasibility(self.space, self.composer, self.constraints).reach()
-        if reach.fits:
-            chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
+        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        if nearest.fits:
+            chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
-        return f"{reason}: {reach}."
+        return f"{reason}: {nearest}."
 
     def _moves(self) -> tuple[int, ...]:
         """What changes whenever the sweep gets anywhere."""

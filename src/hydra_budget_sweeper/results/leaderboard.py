@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.files import write_atomically
-from hydra_budget_sweeper.space.space import Space, plain_value
+from hydra_budget_sweeper.space.grammar import plain_value
+from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, kind_of, note_of
 
 HEADINGS = ["rank", "trial", "state", "value", "seconds", "folder", "retries", "duplicate_of"]

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints
+from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.store import (
     WORKERS,
@@ -41,7 +41,7 @@ class Plan:
     place: StudyPlace
     settings: Settings
     space: Space
-    constraints: Constraints
+    constraints: Limits
     extend: Callable[[DictConfig, Trial], None] | None
     seed: int
     master: DictConfig
