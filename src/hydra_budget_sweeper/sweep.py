@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -27,12 +27,12 @@ from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import parse_space
-from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
 from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed_of, stopped
-from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
+from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of
 from hydra_budget_sweeper.workers.claim import put_back
 from hydra_budget_sweeper.workers.launch import Crew
 from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
@@ -90,7 +90,10 @@ class Sweep:
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
         self.crew = Crew(settings.n_jobs, config, task, context)
-        self.space = parse_space(settings.params, arguments, _known_settings(config))
+        self.space = parse_space(
+            settings.params, arguments, _known_settings(config), context.config_loader
+        )
+        self.known_points = [read_point(entry, self.space) for entry in settings.enqueue]
         self.constraints = Limits(settings.constraints)
         custom = settings.custom_search_space
         self.on_end = [function_named(name, "on_end") for name in settings.on_end]
@@ -181,19 +184,12 @@ class Sweep:
 
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
-        axes = {axis.name: axis for axis in self.space.axes}
-        known = {point(t.system_attrs.get("fixed_params", {})) for t in self.study.trials}
-        for entry in self.settings.enqueue:
-            params = parse_point(entry)
-            for name, value in params.items():
-                if name not in axes:
-                    raise SweepError(
-                        f"hydra.sweeper.enqueue sets {name}, which is not searched. Searched are: "
-                        f"{', '.join(axes)}."
-                    )
-                _check_contained(name, value, axes[name].distribution)
-            if point(params) not in known:
-                known.add(point(params))
+        known = {
+            self.space.point(t.system_attrs.get("fixed_params", {})) for t in self.study.trials
+        }
+        for params in self.known_points:
+            if self.space.point(params) not in known:
+                known.add(self.space.point(params))
                 self.study.enqueue_trial(params)
 
     def _look_at_space(self) -> None:
@@ -202,14 +198,19 @@ class Sweep:
             return
         if not self.space.axes or not self.settings.feasibility_samples:
             return
-        feasibility = Feasibility(self.space, self.composer, self.constraints)
+        feasibility = Feasibility(self.space, self._judge)
         share, looked_at = feasibility.share(self.settings.feasibility_samples)
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
+        if feasibility.n_unjudged:
+            log.warning("%d cannot be judged: %s", feasibility.n_unjudged, feasibility.problem)
         if share == 0:
-            nearest = feasibility.nearest()
-            if not nearest.fits and not self.settings.enqueue:
+            nearest = feasibility.nearest(self.known_points)
+            if not nearest.fits:
                 raise SweepError(f"No candidate is within the limits: {nearest}.")
+
+    def _judge(self, overrides: Sequence[str]) -> Violations:
+        return self.constraints.violations(self.composer.task_config(overrides))
 
     def _launch_until_done(self) -> None:
         fruitless = 0
@@ -237,7 +238,7 @@ class Sweep:
     def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        nearest = Feasibility(self.space, self._judge).nearest(self.known_points)
         if nearest.fits:
             chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
@@ -348,17 +349,6 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
     known = {k: override_text(v) for k, v in flatten(task).items() if not isinstance(v, list)}
     known.update({str(g): str(choice) for g, choice in config.hydra.runtime.choices.items()})
     return known
-
-
-def _check_contained(name: str, value: Any, distribution: Any) -> None:
-    try:
-        inside = distribution._contains(distribution.to_internal_repr(value))
-    except (ValueError, TypeError):
-        inside = False
-    if not inside:
-        raise SweepError(
-            f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
-        )
 
 
 def _warn_of_pruner(settings: Settings) -> None:

@@ -1,12 +1,19 @@
 """The user's limits: what a composed candidate violates, and by how much."""
 
+import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from omegaconf import DictConfig
 
+from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.functions import function_named
 
 Violations = dict[str, float]
+
+
+class LimitsError(Exception):
+    """The user's function raised, or returned what is no mapping of names to numbers."""
 
 
 class Limits:
@@ -16,7 +23,8 @@ class Limits:
     """
 
     def __init__(self, name: str | None) -> None:
-        self._function: Callable[[DictConfig], Mapping[str, float]] | None = (
+        self._name = name
+        self._function: Callable[[DictConfig], Any] | None = (
             None if name is None else function_named(name, "constraints")
         )
 
@@ -24,9 +32,37 @@ class Limits:
         return self._function is not None
 
     def violations(self, config: DictConfig) -> Violations:
+        """Return each violation by its name.
+
+        Raises:
+            LimitsError: The function raised, or returned no violations.
+            SweepError: The function raised one, which ends the sweep.
+        """
         if self._function is None:
             return {}
-        return {name: float(value) for name, value in self._function(config).items()}
+        try:
+            returned = self._function(config)
+        except SweepError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._error(f"{type(error).__name__}: {error}") from error
+        if not isinstance(returned, Mapping):
+            raise self._error(
+                f"it must return a mapping of names to numbers, but returned {returned!r}"
+            )
+        return {str(name): self._number(name, value) for name, value in returned.items()}
+
+    def _number(self, name: Any, value: Any) -> float:
+        try:
+            number = math.nan if isinstance(value, str | bytes) else float(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            number = math.nan
+        if math.isnan(number):
+            raise self._error(f"{name} must be a number, but got {value!r}")
+        return number
+
+    def _error(self, what: str) -> LimitsError:
+        return LimitsError(f"hydra.sweeper.constraints={self._name}: {what}")
 
 
 def excess(violations: Violations) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_budget_sweeper.space.space import Space
+
 # One system attribute of a trial holds what the sweep knows of it (see `Note`).
 NOTE = "budget_sweep"
 
@@ -62,10 +64,16 @@ def kind_of(trial: FrozenTrial) -> str:
 
 
 class Ledger:
-    """Running counts over one study; `refresh` reads only what was not finished before."""
+    """Running counts over one study; `refresh` reads only what was not finished before.
 
-    def __init__(self, study: Study) -> None:
+    Args:
+        study: The study.
+        space: Tells which candidates were tried; without it `tried` stays empty.
+    """
+
+    def __init__(self, study: Study, space: Space | None = None) -> None:
         self._study = study
+        self._space = space
         self._seen = 0
         self.open: list[FrozenTrial] = []
         self.counts: Counter[str] = Counter()
@@ -142,9 +150,10 @@ class Ledger:
         kind = kind_of(trial)
         note = note_of(trial)
         self.counts[kind] += 1
-        where = point(trial.params)
-        self.repeats_in_a_row = self.repeats_in_a_row + 1 if where in self.tried else 0
-        self.tried.add(where)
+        if self._space is not None:
+            point = self._space.point(trial.params)
+            self.repeats_in_a_row = self.repeats_in_a_row + 1 if point in self.tried else 0
+            self.tried.add(point)
         self._retries_done += note.retries
         if kind == "over_budget":
             self._over_budget.append(trial.number)
@@ -158,11 +167,6 @@ class Ledger:
             if note.started:
                 self.trained_configs[note.started] = trial
         self._last_started = max(self._last_started, trial.number)
-
-
-def point(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Name a candidate by its values, so that two can be compared."""
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
 
 
 def _is_started(trial: FrozenTrial) -> bool:

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.study.store import stop
-from hydra_budget_sweeper.study.tally import Ledger, Note, note_of, point, write_note
+from hydra_budget_sweeper.study.tally import Ledger, Note, note_of, write_note
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -140,10 +140,10 @@ def _has_untried(session: Session) -> bool:
     size = space.size()
     if size is None or size > _MAX_WALK or session.plan.extend is not None:
         return True
-    being_tried = ledger.tried | {point(t.params) for t in ledger.open}
+    being_tried = ledger.tried | {space.point(t.params) for t in ledger.open}
     if len(being_tried) < size and ledger.repeats_in_a_row < _MAX_REPEATS:
         return True
-    untried = [c for c in space.candidates() if point(c) not in being_tried]
+    untried = [c for c in space.candidates() if space.point(c) not in being_tried]
     if untried:
         session.study.enqueue_trial(random.Random(ledger.proposed).choice(untried))
         ledger.refresh()

@@ -82,7 +82,7 @@ class Session:
             sampler=self.sampler,
             pruner=build_pruner(self.settings.pruner, len(self.settings.directions)),
         )
-        self.ledger = Ledger(self.study)
+        self.ledger = Ledger(self.study, plan.space)
         self.watch = Watch(plan.hidden, self.settings.lease)
         self.composer = Composer(context.config_loader, plan.master, plan.example)
         self._hydra: Any = HydraConfig.instance().cfg
