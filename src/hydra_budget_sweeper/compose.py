@@ -4,13 +4,13 @@ Composing anew reads every file of the defaults list. Only choices of config gro
 plain `key=value` is set on a copy of the composed rest, as Hydra itself sets it.
 """
 
-import os
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -56,8 +56,8 @@ class Candidate:
     def _know_folder(self) -> None:
         """Tell the job's folder beforehand, for `${hydra:runtime.output_dir}` in what is judged."""
         with self.as_current_job(), read_write(self.job.hydra), open_dict(self.job.hydra):
-            folder = os.path.join(str(self.job.hydra.sweep.dir), str(self.job.hydra.sweep.subdir))
-            self.job.hydra.runtime.output_dir = os.path.abspath(folder)
+            folder = Path(str(self.job.hydra.sweep.dir), str(self.job.hydra.sweep.subdir))
+            self.job.hydra.runtime.output_dir = str(folder.absolute())
 
     def __post_init__(self) -> None:
         self._know_folder()

@@ -156,10 +156,7 @@ def _sweep(folder: Path) -> Sweep:
 def _from_study(folder: Path, study: optuna.Study) -> list[Trial]:
     ledger = Ledger(study)
     ledger.refresh()
-    places = {
-        trial.number: place
-        for place, trial in rank(ledger.finished, [d.name == "MAXIMIZE" for d in study.directions])
-    }
+    places = {trial.number: place for place, trial in rank(ledger.finished, study)}
     started = [t for t in study.trials if t.state.is_finished() or note_of(t).started]
     return [_from_trial(folder, trial, places.get(trial.number)) for trial in started]
 
