@@ -21,7 +21,8 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import fingerprint
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.limits import excess
-from hydra_budget_sweeper.study.store import reseed, stop
+from hydra_budget_sweeper.study.sampler import reseed
+from hydra_budget_sweeper.study.store import stop
 from hydra_budget_sweeper.study.tally import Note, note_of, write_note
 from hydra_budget_sweeper.workers.claim import fail, propose, put_back
 from hydra_budget_sweeper.workers.session import Session

@@ -19,13 +19,8 @@ from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.limits import Constraints
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.study.store import (
-    WORKERS,
-    StudyPlace,
-    build_pruner,
-    build_sampler,
-    stopped,
-)
+from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
+from hydra_budget_sweeper.study.store import WORKERS, StudyPlace, stopped
 from hydra_budget_sweeper.study.tally import Ledger
 from hydra_budget_sweeper.workers.liveness import Watch, exclusive
 from hydra_budget_sweeper.workers.signals import Interrupts
