@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
+from optuna.trial import create_trial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
@@ -27,9 +28,11 @@ from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.limits import Constraints, Feasibility
 from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
-from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed_of, stopped
-from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
-from hydra_budget_sweeper.workers.claim import put_back
+from hydra_budget_sweeper.study.identity import open_study, seed_of
+from hydra_budget_sweeper.study.place import WORKERS, place_of
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import is_over_budget, note_of
 from hydra_budget_sweeper.workers.launch import Crew
 from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
 from hydra_budget_sweeper.workers.session import Plan
@@ -92,10 +95,10 @@ class Sweep:
         self.on_end = [function_named(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.study = open_study(self.place, settings.directions, self._identity())
+        self.store = open_study(self.place, settings.directions, self._identity())
         groups = frozenset(str(group) for group in config.hydra.runtime.choices)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
-        watched = self._load_study()
+        watched = self._open_store()
         results = Results(self.folder, watched, self.space, _command(), groups)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, results, live)
@@ -108,14 +111,14 @@ class Sweep:
             space=self.space,
             constraints=self.constraints,
             extend=function_named(custom, "custom_search_space") if custom else None,
-            seed=seed_of(self.study, settings.sampler),
+            seed=seed_of(self.store, settings.sampler),
             master=config,
             example=self.example,
             quiet=live,
         )
 
-    def _load_study(self) -> optuna.Study:
-        return optuna.load_study(storage=self.place.open_storage(), study_name=self.place.name)
+    def _open_store(self) -> StudyStore:
+        return StudyStore(self.place.open_storage(), self.place.name)
 
     def run(self) -> None:
         self._announce()
@@ -168,17 +171,17 @@ class Sweep:
         }
 
     def _announce(self) -> None:
-        ledger = Ledger(self.study)
-        ledger.refresh()
+        tally = Tally(self.store.study())
+        tally.refresh()
         log.info("Sweep folder: %s", self.folder)
-        if ledger.trained:
-            log.info("Going on: %d of %d trials trained", ledger.trained, self.settings.n_trials)
+        if tally.trained:
+            log.info("Going on: %d of %d trials trained", tally.trained, self.settings.n_trials)
         _warn_of_pruner(self.settings)
 
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
         axes = {axis.name: axis for axis in self.space.axes}
-        known = {point(t.system_attrs.get("fixed_params", {})) for t in self.study.trials}
+        study = self.store.study()
         for entry in self.settings.enqueue:
             params = parse_point(entry)
             for name, value in params.items():
@@ -188,9 +191,7 @@ class Sweep:
                         f"{', '.join(axes)}."
                     )
                 _check_contained(name, value, axes[name].distribution)
-            if point(params) not in known:
-                known.add(point(params))
-                self.study.enqueue_trial(params)
+            study.enqueue_trial(params, skip_if_exists=True)
 
     def _look_at_space(self) -> None:
         """Say which share of the space fits; refuse one that nothing fits."""
@@ -220,15 +221,15 @@ class Sweep:
                 time.sleep(0.5)
 
     def _is_done(self) -> bool:
-        ended = stopped(self.study, self.run_id)
+        ended = self.store.stopped(self.run_id)
         if ended is not None and ended.error:
             raise SweepError(self._with_reach(ended.reason))
         if ended is not None:
             log.info("%s", ended.reason)
             return True
-        ledger = Ledger(self.study)
-        ledger.refresh()
-        return ledger.trained >= self.settings.n_trials
+        tally = Tally(self.store.study())
+        tally.refresh()
+        return tally.trained >= self.settings.n_trials
 
     def _with_reach(self, reason: str) -> str:
         if "over the limits" not in reason:
@@ -241,20 +242,20 @@ class Sweep:
 
     def _moves(self) -> tuple[int, ...]:
         """What changes whenever the sweep gets anywhere."""
-        ledger = Ledger(self.study)
-        ledger.refresh()
-        return (ledger.proposed, len(ledger.finished), ledger.retried)
+        tally = Tally(self.store.study())
+        tally.refresh()
+        return (tally.proposed, len(tally.finished), tally.retried)
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
-        self.study = self._load_study()
+        self.store = self._open_store()
         with exclusive(self.folder / WORKERS / "claim.lock"):
-            ledger = Ledger(self.study)
-            ledger.refresh()
-            for trial in ledger.open:
+            tally = Tally(self.store.study())
+            tally.refresh()
+            for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    put_back(self.study, trial._trial_id, note)
+                    self.store.put_back(trial.number, note)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -268,21 +269,21 @@ class Sweep:
 
     def _say_how_to_resume(self) -> None:
         print(
-            f"Interrupted after {self.monitor.ledger.trained} of {self.settings.n_trials} trials. "
+            f"Interrupted after {self.monitor.tally.trained} of {self.settings.n_trials} trials. "
             f"To go on: the same command with hydra.sweep.dir={shlex.quote(str(self.folder))}",
             file=sys.stderr,
         )
 
     def _say_best(self) -> None:
-        ledger = self.monitor.ledger
-        fitting = [t for t in ledger.finished if t.values and not is_over_budget(t)]
-        best = ledger.best()
+        tally = self.monitor.tally
+        fitting = [t for t in tally.finished if t.values and not is_over_budget(t)]
+        best = tally.best()
         if best is not None:
             log.info("Best value: %s", best.values[0])
             log.info("Best parameters: %s", self.space.decode(best.params))
             log.info("Run it again: see %s", self.folder / "best.yaml")
         elif not fitting:
-            reason = stopped(self.study, self.run_id)
+            reason = self.store.stopped(self.run_id)
             raise SweepError(
                 f"No trial was trained to its end in {self.folder}"
                 + (f": {reason.reason}." if reason else ".")
@@ -348,13 +349,11 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
 
 def _check_contained(name: str, value: Any, distribution: Any) -> None:
     try:
-        inside = distribution._contains(distribution.to_internal_repr(value))
+        create_trial(params={name: value}, distributions={name: distribution}, value=0.0)
     except (ValueError, TypeError):
-        inside = False
-    if not inside:
         raise SweepError(
             f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
-        )
+        ) from None
 
 
 def _warn_of_pruner(settings: Settings) -> None:

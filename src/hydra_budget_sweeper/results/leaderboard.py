@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.space.space import Space, plain_value
-from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, kind_of, note_of
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
 
 HEADINGS = ["rank", "trial", "state", "value", "seconds", "folder", "retries", "duplicate_of"]
 
@@ -31,14 +32,14 @@ class Results:
     """
 
     folder: Path
-    study: optuna.Study
+    study: StudyStore
     space: Space
     command: str
     groups: frozenset[str]
 
-    def write(self, ledger: Ledger, summary: dict[str, Any]) -> None:
+    def write(self, tally: Tally, summary: dict[str, Any]) -> None:
         """Rewrite every file from what the study holds now."""
-        ranked = rank(ledger.finished, [d.name == "MAXIMIZE" for d in self.study.directions])
+        ranked = rank(tally.finished, [d.name == "MAXIMIZE" for d in self.study.directions])
         rows = [self._row(place, trial) for place, trial in ranked]
         self._write_json("leaderboard.json", rows)
         write_atomically(self.folder / "leaderboard.csv", _csv(rows))
