@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, create_trial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
@@ -36,16 +36,11 @@ from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.limits import Constraints, Feasibility
 from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
-from hydra_budget_sweeper.study.store import (
-    JOURNAL,
-    WORKERS,
-    open_study,
-    place_of,
-    seed_of,
-    stopped,
-)
-from hydra_budget_sweeper.study.tally import Ledger, note_of, point
-from hydra_budget_sweeper.workers.claim import put_back
+from hydra_budget_sweeper.study.identity import open_study, seed_of
+from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Crew
 from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
 from hydra_budget_sweeper.workers.session import Plan
@@ -109,9 +104,9 @@ class Sweep:
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.study = open_study(self.place, settings.directions, self._identity())
+        self.store = open_study(self.place, settings.directions, self._identity())
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
-        watched = self._load_study()
+        watched = self._open_store()
         leaderboard = Leaderboard(self.folder, watched, self.space)
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
@@ -125,14 +120,14 @@ class Sweep:
             space=self.space,
             constraints=self.constraints,
             extend=functions.load(custom, "custom_search_space") if custom else None,
-            seed=seed_of(self.study, settings.sampler),
+            seed=seed_of(self.store, settings.sampler),
             master=config,
             example=self.example,
             quiet=live,
         )
 
-    def _load_study(self) -> optuna.Study:
-        return optuna.load_study(storage=self.place.open_storage(), study_name=self.place.name)
+    def _open_store(self) -> StudyStore:
+        return StudyStore(self.place.open_storage(), self.place.name)
 
     def run(self) -> None:
         self._announce()
@@ -186,17 +181,17 @@ class Sweep:
         }
 
     def _announce(self) -> None:
-        ledger = Ledger(self.study)
-        ledger.refresh()
+        tally = Tally(self.store.study())
+        tally.refresh()
         log.info("Sweep folder: %s", self.folder)
-        if ledger.trained:
-            log.info("Going on: %d of %d trials trained", ledger.trained, self.settings.n_trials)
+        if tally.trained:
+            log.info("Going on: %d of %d trials trained", tally.trained, self.settings.n_trials)
         _warn_of_pruner(self.settings)
 
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
         axes = {axis.name: axis for axis in self.space.axes}
-        known = {point(t.system_attrs.get("fixed_params", {})) for t in self.study.trials}
+        study = self.store.study()
         for entry in self.settings.enqueue:
             params = parse_point(entry)
             for name, value in params.items():
@@ -206,9 +201,7 @@ class Sweep:
                         f"{', '.join(axes)}."
                     )
                 _check_contained(name, value, axes[name].distribution)
-            if point(params) not in known:
-                known.add(point(params))
-                self.study.enqueue_trial(params)
+            study.enqueue_trial(params, skip_if_exists=True)
 
     def _look_at_space(self) -> None:
         """Say which share of the space fits; refuse one that nothing fits."""
@@ -238,15 +231,15 @@ class Sweep:
                 time.sleep(0.5)
 
     def _is_done(self) -> bool:
-        ended = stopped(self.study, self.run_id)
+        ended = self.store.stopped(self.run_id)
         if ended is not None and ended.error:
             raise SweepError(self._with_reach(ended.reason))
         if ended is not None:
             log.info("%s", ended.reason)
             return True
-        ledger = Ledger(self.study)
-        ledger.refresh()
-        return ledger.trained >= self.settings.n_trials
+        tally = Tally(self.store.study())
+        tally.refresh()
+        return tally.trained >= self.settings.n_trials
 
     def _with_reach(self, reason: str) -> str:
         if "over the limits" not in reason:
@@ -259,20 +252,20 @@ class Sweep:
 
     def _moves(self) -> tuple[int, ...]:
         """What changes whenever the sweep gets anywhere."""
-        ledger = Ledger(self.study)
-        ledger.refresh()
-        return (ledger.proposed, len(ledger.finished), ledger.retried)
+        tally = Tally(self.store.study())
+        tally.refresh()
+        return (tally.proposed, len(tally.finished), tally.retried)
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
-        self.study = self._load_study()
+        self.store = self._open_store()
         with exclusive(self.folder / WORKERS / "claim.lock"):
-            ledger = Ledger(self.study)
-            ledger.refresh()
-            for trial in ledger.open:
+            tally = Tally(self.store.study())
+            tally.refresh()
+            for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    put_back(self.study, trial._trial_id, note)
+                    self.store.put_back(trial.number, note)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -285,7 +278,7 @@ class Sweep:
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
     def _say_how_to_resume(self) -> None:
-        done = f"{self.monitor.ledger.trained} of {self.settings.n_trials} trials"
+        done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
         setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
         print(
             f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
@@ -293,7 +286,9 @@ class Sweep:
 
     def _write_best(self) -> FrozenTrial | None:
         """Write the winner down, with several objectives the first of the front."""
-        place, first = next(iter(rank(self.monitor.ledger.finished, self.study)), (None, None))
+        place, first = next(
+            iter(rank(self.monitor.tally.finished, self.store.study())), (None, None)
+        )
         if first is None or place != 1:
             return None
         try:
@@ -304,7 +299,7 @@ class Sweep:
 
     def _say_best(self, best: FrozenTrial | None) -> None:
         if best is None:
-            reason = stopped(self.study, self.run_id)
+            reason = self.store.stopped(self.run_id)
             raise SweepError(
                 f"No trial was trained to its end in {self.folder}"
                 + (f": {reason.reason}." if reason else ".")
@@ -390,13 +385,11 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
 
 def _check_contained(name: str, value: Any, distribution: Any) -> None:
     try:
-        inside = distribution._contains(distribution.to_internal_repr(value))
+        create_trial(params={name: value}, distributions={name: distribution}, value=0.0)
     except (ValueError, TypeError):
-        inside = False
-    if not inside:
         raise SweepError(
             f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
-        )
+        ) from None
 
 
 def _warn_of_pruner(settings: Settings) -> None:

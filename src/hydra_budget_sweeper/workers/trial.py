@@ -120,6 +120,7 @@ def _success(returned: Any, n_objectives: int, seconds: float) -> Outcome:
 class _Reporter:
     def __init__(self, session: Session, trial: Trial) -> None:
         self._trial = trial
+        self._reported = set(session.store.trial(trial.number).intermediate_values)
         self._limit = session.settings.trial_timeout
         self._start = time.monotonic()
         self._interrupts = session.interrupts
@@ -134,11 +135,11 @@ class _Reporter:
             raise TrialTimeout(f"not finished after trial_timeout={self._limit:g} s")
         if not self._single:
             return
-        known = self._trial._cached_frozen_trial.intermediate_values
-        if step not in known:
+        if step not in self._reported:
             self._trial.report(value, step)
+            self._reported.add(step)
         # A resumed trial that repeats early steps is judged where it had got to, not again.
-        if step >= max(known, default=step) and self._trial.should_prune():
+        if step >= max(self._reported) and self._trial.should_prune():
             raise TrialPruned(f"at step {step}")
 
 
