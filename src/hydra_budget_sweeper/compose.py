@@ -5,7 +5,6 @@ need that; a plain `key=value` is applied by Hydra's own function to a copy of t
 """
 
 import json
-import pickle
 import re
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,6 +13,7 @@ from functools import lru_cache
 from hashlib import sha1
 from typing import Any
 
+import cloudpickle
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -70,14 +70,14 @@ class Composer:
     def task_config(self, overrides: Sequence[str]) -> DictConfig:
         """Compose what the task would get, without the `hydra` node."""
         groups, plain = self._split(overrides)
-        config: DictConfig = pickle.loads(self._base(groups)[1])
+        config: DictConfig = cloudpickle.loads(self._base(groups)[1])
         ConfigLoaderImpl._apply_overrides_to_config(plain, config)
         return config
 
     def job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
         """Compose the whole configuration of job `number`, for Hydra's `run_job`."""
         groups, plain = self._split(overrides)
-        config: DictConfig = pickle.loads(self._base(groups)[0])
+        config: DictConfig = cloudpickle.loads(self._base(groups)[0])
         ConfigLoaderImpl._apply_overrides_to_config(plain, config)
         OmegaConf.copy_cache(from_config=self._master, to_config=config)
         with open_dict(config):
@@ -111,10 +111,10 @@ class Composer:
                 self._bases.pop(next(iter(self._bases)))
             whole = self._loader.load_sweep_config(self._master, list(groups))
             object.__setattr__(whole.hydra, "__class__", _SharedNode)
-            packed = pickle.dumps(whole)
+            packed = cloudpickle.dumps(whole)
             with flag_override(whole, ["struct", "readonly"], [False, False]):
                 del whole["hydra"]
-            self._bases[groups] = (packed, pickle.dumps(whole))
+            self._bases[groups] = (packed, cloudpickle.dumps(whole))
         return self._bases[groups]
 
 
