@@ -1,17 +1,15 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import os
 import shlex
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from hydra.errors import HydraException
@@ -30,13 +28,12 @@ from hydra_budget_sweeper.space.space import Params, override_text, parse_point,
 from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed_of, stopped
 from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
 from hydra_budget_sweeper.workers.claim import put_back
-from hydra_budget_sweeper.workers.launch import Crew
-from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
+from hydra_budget_sweeper.workers.launch import Workers
+from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 
 log = logging.getLogger(__name__)
-
-_MAX_FRUITLESS_LAUNCHES = 3
 
 
 def run_sweep(
@@ -85,7 +82,7 @@ class Sweep:
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
-        self.crew = Crew(settings.n_jobs, config, task, context)
+        self.workers = Workers(settings.n_jobs, config, task, context)
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         self.constraints = Constraints(settings.constraints)
         custom = settings.custom_search_space
@@ -99,10 +96,10 @@ class Sweep:
         results = Results(self.folder, watched, self.space, _command(), groups)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, results, live)
+        self.tally = Ledger(self.study)
         self.plan = Plan(
             run=self.run_id,
             sweeper=presence.name,
-            sweeper_pid=os.getpid(),
             place=self.place,
             settings=settings,
             space=self.space,
@@ -126,7 +123,7 @@ class Sweep:
                 self._enqueue()
                 self._look_at_space()
                 self.monitor.start()
-                self._launch_until_done()
+                Rounds(self.workers, self.plan, self.tally).go_on_until(self._is_done)
             state = "finished"
         except KeyboardInterrupt:
             pass
@@ -207,18 +204,6 @@ class Sweep:
             if not reach.fits and not self.settings.enqueue:
                 raise SweepError(f"No candidate is within the limits: {reach}.")
 
-    def _launch_until_done(self) -> None:
-        fruitless = 0
-        while not self._is_done():
-            before = self._moves()
-            problem = self.crew.launch(self.plan)
-            fruitless = fruitless + 1 if self._moves() == before else 0
-            if problem is not None and fruitless >= _MAX_FRUITLESS_LAUNCHES:
-                raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
-            if fruitless:
-                # What is left is in the hands of workers of another start: wait for them.
-                time.sleep(0.5)
-
     def _is_done(self) -> bool:
         ended = stopped(self.study, self.run_id)
         if ended is not None and ended.error:
@@ -226,9 +211,8 @@ class Sweep:
         if ended is not None:
             log.info("%s", ended.reason)
             return True
-        ledger = Ledger(self.study)
-        ledger.refresh()
-        return ledger.trained >= self.settings.n_trials
+        self.tally.refresh()
+        return self.tally.trained >= self.settings.n_trials
 
     def _with_reach(self, reason: str) -> str:
         if "over the limits" not in reason:
@@ -238,12 +222,6 @@ class Sweep:
             chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
         return f"{reason}: {reach}."
-
-    def _moves(self) -> tuple[int, ...]:
-        """What changes whenever the sweep gets anywhere."""
-        ledger = Ledger(self.study)
-        ledger.refresh()
-        return (ledger.proposed, len(ledger.finished), ledger.retried)
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
@@ -305,17 +283,20 @@ def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
 @contextmanager
 def _ownership(hidden: Path, join: bool) -> Iterator[None]:
     """Keep a second sweep out of the folder, unless it comes to help."""
-    held: IO[bytes] | None = try_exclusive(hidden / "sweep.lock")
-    if held is None and not join:
-        raise SweepError(
-            f"A sweep is already running in {hidden.parent}. Wait for it, start in another folder, "
-            "or add workers to it with hydra.sweeper.join=true."
-        )
+    try:
+        lock = LifeLock(hidden / "sweep.lock")
+    except LockedError:
+        if not join:
+            raise SweepError(
+                f"A sweep is already running in {hidden.parent}. Wait for it, start in another "
+                "folder, or add workers to it with hydra.sweeper.join=true."
+            ) from None
+        yield
+        return
     try:
         yield
     finally:
-        if held is not None:
-            held.close()
+        lock.release()
 
 
 @contextmanager
