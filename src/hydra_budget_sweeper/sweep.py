@@ -1,17 +1,15 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import os
 import shlex
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from hydra.errors import HydraException
@@ -41,13 +39,12 @@ from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
-from hydra_budget_sweeper.workers.launch import Crew
-from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
+from hydra_budget_sweeper.workers.launch import Workers
+from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 
 log = logging.getLogger(__name__)
-
-_MAX_FRUITLESS_LAUNCHES = 3
 
 
 def run_sweep(
@@ -96,7 +93,7 @@ class Sweep:
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
-        self.crew = Crew(settings.n_jobs, config, task, context)
+        self.workers = Workers(settings.n_jobs, config, task, context)
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
@@ -111,10 +108,10 @@ class Sweep:
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
+        self.tally = Tally(self.store.study())
         self.plan = Plan(
             run=self.run_id,
             sweeper=presence.name,
-            sweeper_pid=os.getpid(),
             place=self.place,
             settings=settings,
             space=self.space,
@@ -138,7 +135,7 @@ class Sweep:
                 self._enqueue()
                 self._look_at_space()
                 self.monitor.start()
-                self._launch_until_done()
+                Rounds(self.workers, self.plan, self.tally).go_on_until(self._is_done)
             state = "finished"
         except KeyboardInterrupt:
             pass
@@ -218,18 +215,6 @@ class Sweep:
             if not reach.fits and not self.settings.enqueue:
                 raise SweepError(f"No candidate is within the limits: {reach}.")
 
-    def _launch_until_done(self) -> None:
-        fruitless = 0
-        while not self._is_done():
-            before = self._moves()
-            problem = self.crew.launch(self.plan)
-            fruitless = fruitless + 1 if self._moves() == before else 0
-            if problem is not None and fruitless >= _MAX_FRUITLESS_LAUNCHES:
-                raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
-            if fruitless:
-                # What is left is in the hands of workers of another start: wait for them.
-                time.sleep(0.5)
-
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
         if ended is not None and ended.error:
@@ -237,9 +222,8 @@ class Sweep:
         if ended is not None:
             log.info("%s", ended.reason)
             return True
-        tally = Tally(self.store.study())
-        tally.refresh()
-        return tally.trained >= self.settings.n_trials
+        self.tally.refresh()
+        return self.tally.trained >= self.settings.n_trials
 
     def _with_reach(self, reason: str) -> str:
         if "over the limits" not in reason:
@@ -249,12 +233,6 @@ class Sweep:
             chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
         return f"{reason}: {reach}."
-
-    def _moves(self) -> tuple[int, ...]:
-        """What changes whenever the sweep gets anywhere."""
-        tally = Tally(self.store.study())
-        tally.refresh()
-        return (tally.proposed, len(tally.finished), tally.retried)
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
@@ -341,17 +319,20 @@ def _begin_in(folder: Path, hidden: Path) -> None:
 @contextmanager
 def _ownership(hidden: Path, join: bool) -> Iterator[None]:
     """Keep a second sweep out of the folder, unless it comes to help."""
-    held: IO[bytes] | None = try_exclusive(hidden / "sweep.lock")
-    if held is None and not join:
-        raise SweepError(
-            f"A sweep is already running in {hidden.parent}. Wait for it, start in another folder, "
-            "or add workers to it with hydra.sweeper.join=true."
-        )
+    try:
+        lock = LifeLock(hidden / "sweep.lock")
+    except LockedError:
+        if not join:
+            raise SweepError(
+                f"A sweep is already running in {hidden.parent}. Wait for it, start in another "
+                "folder, or add workers to it with hydra.sweeper.join=true."
+            ) from None
+        yield
+        return
     try:
         yield
     finally:
-        if held is not None:
-            held.close()
+        lock.release()
 
 
 @contextmanager

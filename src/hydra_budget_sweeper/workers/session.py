@@ -32,7 +32,6 @@ class Plan:
 
     run: str
     sweeper: str
-    sweeper_pid: int
     place: StudyPlace
     settings: Settings
     space: Space
