@@ -147,8 +147,8 @@ class Sweep:
         first: Params = {a.name: a.probes()[0] for a in self.space.axes}
         overrides = self.space.overrides(self.space.without_inactive(first))
         try:
-            composer = Composer(self.context.config_loader, self.config, overrides)
-            self.base = composer.task_config(overrides)
+            composer = Composer(self.context.config_loader, self.config)
+            self.base = composer.compose(overrides, 0).task
         except (HydraException, OmegaConfBaseException) as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""

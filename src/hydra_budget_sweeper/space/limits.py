@@ -66,8 +66,9 @@ class Feasibility:
         self._constraints = constraints
 
     def violations(self, params: Params) -> Violations:
-        config = self._composer.task_config(self._space.overrides(params))
-        return self._constraints.violations(config)
+        candidate = self._composer.compose(self._space.overrides(params), 0)
+        with candidate.as_current_job():
+            return self._constraints.violations(candidate.task)
 
     def share(self, n_samples: int) -> tuple[float, int]:
         """Return the share of random candidates that fit, and how many were looked at."""

@@ -84,7 +84,7 @@ class Session:
         )
         self.ledger = Ledger(self.study)
         self.watch = Watch(plan.hidden, self.settings.lease)
-        self.composer = Composer(context.config_loader, plan.master, plan.example)
+        self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg
         self._log_is_trials = False
 
