@@ -13,7 +13,7 @@ import pytest
 from fresh import REPOSITORY, SWEEPER, build, call, environment, link_requirements
 from omegaconf import OmegaConf
 
-APPS = Path(__file__).parent / "apps"
+STOCK = Path(__file__).parents[1] / "clients" / "stock"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_it_needs_no_torch(python: Path, tmp_path: Path) -> None:
 
 
 def test_hydra_finds_its_plugins(python: Path, tmp_path: Path) -> None:
-    told = call(python, APPS / "sphere.py", "--info", "plugins", cwd=tmp_path)
+    told = call(python, STOCK / "sphere.py", "--info", "plugins", cwd=tmp_path)
     assert "BudgetSweeper" in told
     assert "ForkserverLauncher" in told
 
@@ -81,12 +81,11 @@ def test_the_stock_sweepers_example_runs_with_it(
     python: Path, launcher: str, tmp_path: Path
 ) -> None:
     changed = ["hydra/sweeper=budget", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep"]
-    call(python, APPS / "sphere.py", "--multirun", *changed, cwd=tmp_path)
+    call(python, STOCK / "sphere.py", "--multirun", *changed, cwd=tmp_path)
     results = OmegaConf.load(tmp_path / "sweep" / "optimization_results.yaml")
     assert results.name == "optuna"
     best = results.best_params
     assert results.best_value == best.x**2 + best.y**2
-    assert best.z in ("foo", "bar")
     assert len(list((tmp_path / "sweep").glob("[0-9]*"))) == 20
 
 
