@@ -32,8 +32,12 @@ from hydra_budget_sweeper.results.leaderboard import (
 )
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints, Feasibility
-from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
+from hydra_budget_sweeper.space.feasibility import Feasibility
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.space import Params
 from hydra_budget_sweeper.study.identity import open_study, seed_of
 from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
 from hydra_budget_sweeper.study.store import StudyStore
@@ -97,7 +101,7 @@ class Sweep:
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
-        self.constraints = Constraints(functions.load(limits, "constraints") if limits else None)
+        self.constraints = Limits(functions.load(limits, "constraints") if limits else None)
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
@@ -211,28 +215,28 @@ class Sweep:
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
         if share == 0:
-            reach = feasibility.reach()
-            if not reach.fits and not self.settings.enqueue:
-                raise SweepError(f"No candidate is within the limits: {reach}.")
+            nearest = feasibility.nearest()
+            if not nearest.fits and not self.settings.enqueue:
+                raise SweepError(f"No candidate is within the limits: {nearest}.")
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
         if ended is not None and ended.error:
-            raise SweepError(self._with_reach(ended.reason))
+            raise SweepError(self._with_nearest(ended.reason))
         if ended is not None:
             log.info("%s", ended.reason)
             return True
         self.tally.refresh()
         return self.tally.trained >= self.settings.n_trials
 
-    def _with_reach(self, reason: str) -> str:
+    def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        reach = Feasibility(self.space, self.composer, self.constraints).reach()
-        if reach.fits:
-            chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
+        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        if nearest.fits:
+            chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
-        return f"{reason}: {reach}."
+        return f"{reason}: {nearest}."
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
