@@ -86,9 +86,7 @@ def test_a_sweep_error_of_the_judge_passes_through() -> None:
 
 
 def returned(value: Any) -> Limits:
-    limits = Limits(None)
-    limits._name, limits._function = "app.limits", lambda _: value
-    return limits
+    return Limits(lambda _: value, "app.limits")
 
 
 @pytest.mark.parametrize(
@@ -122,18 +120,14 @@ def test_what_limits_must_not_return(given: Any, words: str) -> None:
 
 
 def test_a_limit_that_raises_is_named_with_its_error() -> None:
-    limits = returned({})
-    limits._function = lambda cfg: {"a": 1 / cfg.zero}
+    limits = Limits(lambda cfg: {"a": 1 / cfg.zero}, "app.limits")
     with pytest.raises(LimitsError, match="app.limits: ZeroDivisionError: division by zero"):
         limits.violations(OmegaConf.create({"zero": 0}))
 
 
 def test_a_limit_that_exits_is_an_error_too() -> None:
-    limits = returned({})
-
     def leave(_: Any) -> dict[str, float]:
         raise SystemExit("goodbye")
 
-    limits._function = leave
     with pytest.raises(LimitsError, match="SystemExit: goodbye"):
-        limits.violations(OmegaConf.create())
+        Limits(leave, "app.limits").violations(OmegaConf.create())

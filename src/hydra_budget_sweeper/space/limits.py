@@ -7,7 +7,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.functions import function_named
 
 Violations = dict[str, float]
 
@@ -20,13 +19,17 @@ class Limits:
     """The user's function from a composed configuration to named violations.
 
     A violation is `(value - limit) / limit`: above zero is over the limit.
+
+    Args:
+        function: The user's, or None where nothing is limited.
+        name: How `hydra.sweeper.constraints` names it.
     """
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(
+        self, function: Callable[[DictConfig], Any] | None, name: str | None = None
+    ) -> None:
+        self._function = function
         self._name = name
-        self._function: Callable[[DictConfig], Any] | None = (
-            None if name is None else function_named(name, "constraints")
-        )
 
     def __bool__(self) -> bool:
         return self._function is not None
