@@ -38,6 +38,7 @@ from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import parse_space
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
+from hydra_budget_sweeper.space.written import plain_key
 from hydra_budget_sweeper.study.identity import open_study, seed_of
 from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
 from hydra_budget_sweeper.study.store import StudyStore
@@ -174,7 +175,7 @@ class Sweep:
 
     def _identity(self) -> dict[str, Any]:
         """What must stay the same for results before and after a resume to be comparable."""
-        searched = {axis.name.lstrip("+").split("@")[0] for axis in self.space.axes}
+        searched = {plain_key(axis.target).split("@")[0] for axis in self.space.axes}
         return {
             "space": self.space.describe(),
             "direction": list(self.settings.directions),

@@ -11,6 +11,7 @@ from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_override
 from optuna.distributions import CategoricalDistribution
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.space.axes import described_in_words
 from hydra_budget_sweeper.space.grammar import override_text, plain_value
 from hydra_budget_sweeper.space.parse import parse_space
 from hydra_budget_sweeper.space.points import parse_point, read_point
@@ -398,3 +399,14 @@ def test_an_axis_says_its_values_in_words_that_hydra_reads(override: str) -> Non
     (axis,) = parse_space({}, [override], {}).axes
     (again,) = parse_space({}, [f"{axis.name}={axis}"], {}).axes
     assert again.distribution == axis.distribution
+    assert described_in_words(axis.describe()) == str(axis)
+
+
+def test_an_untried_candidate_is_found_to_the_last() -> None:
+    space = parse_space({"x": "range(0,50)", "y": "choice(1,1.0)"}, [], {})
+    tried = set()
+    rng = random.Random(3)
+    while candidate := space.untried(tried, rng):
+        assert space.point(candidate) not in tried
+        tried.add(space.point(candidate))
+    assert len(tried) == space.size() == 100

@@ -220,7 +220,7 @@ def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["x=interval(-5,6)"], ["space x", '"high": 6']),
+        (["x=interval(-5,6)"], ["space x: interval(-5.0,5.0) -> interval(-5.0,6.0)"]),
         ([X, "y=interval(0,1)"], ["space y: (absent) ->"]),
         ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] -> ['maximize']"]),
         ([X, LIMITS], ["constraints: None -> bowl.limits"]),

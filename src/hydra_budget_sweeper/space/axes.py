@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from json import JSONDecoder
 from numbers import Real
 from typing import Any
 
@@ -14,6 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 
 from hydra_budget_sweeper.space.grammar import override_text, parsed_text, plain_value, read_value
@@ -115,7 +117,7 @@ class Axis:
 
     def index(self, stored: Any) -> int | None:
         """Return the place of a stored value among finitely many, however it was rounded."""
-        exact = self._places.get((type(stored), stored))
+        exact = self._places.get((type(stored), stored)) if self._places else None
         return self._index_of(stored) if exact is None else exact
 
     def identity(self, stored: Any) -> Hashable:
@@ -168,10 +170,12 @@ class Axis:
     def _index_of(self, value: Any) -> int | None:
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
+            exact = self._texts.get(override_text(value))
+            if exact is not None:
+                return exact
             # Where nothing else is meant, 1 may be written for 1.0.
             near = [i for i, c in enumerate(d.choices) if _equal(c, value)]
-            exact = self._texts.get(override_text(value))
-            return near[0] if exact is None and len(near) == 1 else exact
+            return near[0] if len(near) == 1 else None
         if not isinstance(d, IntDistribution | FloatDistribution) or d.step is None:
             return None
         if not _is_number(value) or not math.isfinite(value):
@@ -216,8 +220,19 @@ def hydra_words(distribution: BaseDistribution, literal: frozenset[str] = frozen
     return f"tag(log,{interval})" if d.log else interval
 
 
+def described_in_words(description: str) -> str:
+    """Write what `Axis.describe` kept in a study as `hydra_words` does, its conditions after it."""
+    _, end = JSONDecoder().raw_decode(description)
+    distribution = json_to_distribution(description[:end])
+    # Which strings are texts of overrides is not kept.
+    choices = getattr(distribution, "choices", ())
+    strings = frozenset(choice for choice in choices if isinstance(choice, str))
+    return hydra_words(distribution, strings) + description[end:]
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    # The first answer is the quick one.
+    return type(value) in (float, int) or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -77,7 +77,10 @@ def _yaml_text(value: Any) -> str:
 
 
 def _condition(text: str) -> Condition:
-    (override,) = parse_all([text.strip()], f"the condition '{text}' in {PARAMS}")
+    key, _, values = text.partition("=")
+    (override,) = parse_all(
+        [f"{key.strip()}={values.strip()}"], f"the condition '{text}' in {PARAMS}"
+    )
     value = override.value()
     if override.is_sweep_override() and not isinstance(value, ChoiceSweep):
         raise SweepError(f"The condition '{text}' in {PARAMS} must name values, such as x=a,b.")

@@ -8,6 +8,7 @@ import optuna
 from omegaconf import OmegaConf
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.space.axes import described_in_words
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
 
@@ -62,7 +63,13 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             for key in sorted(old.keys() | new.keys()):
-                if (o := old.get(key, "(absent)")) != (n := new.get(key, "(absent)")):
-                    yield f"{part} {key}: {o} -> {n}"
+                if (o := old.get(key)) != (n := new.get(key)):
+                    yield f"{part} {key}: {_words(part, o)} -> {_words(part, n)}"
         else:
             yield f"{part}: {old} -> {new}"
+
+
+def _words(part: str, value: Any) -> str:
+    if value is None:
+        return "(absent)"
+    return described_in_words(value) if part == "space" else str(value)

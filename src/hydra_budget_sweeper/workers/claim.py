@@ -119,11 +119,11 @@ def _has_untried(session: Session) -> bool:
     being_tried = tally.tried | {space.point(t.params) for t in tally.open}
     if len(being_tried) < size and tally.repeats_in_a_row < _MAX_REPEATS:
         return True
-    untried = [c for c in space.candidates() if space.point(c) not in being_tried]
-    if untried:
-        session.store.study().enqueue_trial(random.Random(tally.proposed).choice(untried))
+    untried = space.untried(being_tried, random.Random(tally.proposed))
+    if untried is not None:
+        session.store.study().enqueue_trial(untried)
         tally.refresh()
     elif not tally.open:
         reason = f"All {len(tally.tried)} candidates of the space have been tried"
         session.store.stop(session.plan.run, reason, error=False)
-    return bool(untried)
+    return untried is not None
