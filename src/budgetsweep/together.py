@@ -34,8 +34,8 @@ def train(overrides: Sequence[str]) -> None:
         HydraException, OmegaConfBaseException: an override does not fit the configuration.
     """
     # torch loads only when a run starts, not for --help
-    from budgetsweep.ensemble import check_alike
-    from budgetsweep.run import run_together
+    from budgetsweep.training.ensemble import check_alike
+    from budgetsweep.training.run import run_together
 
     register()
     parsed = OverridesParser.create().parse_overrides(list(overrides))
