@@ -49,12 +49,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--top", type=positive, default=3, metavar="N", help="finalists of a sweep (3)")
     p.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each (5)")
     p.add_argument(
-        "--together",
-        action="store_true",
-        help="train all seeds of a network as one batched network: meant for a GPU, and for tiny "
-        "networks; on a CPU, networks of ordinary size are faster without",
-    )
-    p.add_argument(
         "overrides", nargs="*", metavar="key=value", help="for all runs of a sweep's networks"
     )
     return p
@@ -65,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_intermixed_args(argv)
     try:
         if (args.folder / LEADERBOARD).exists():
-            settings = args.top, args.seeds, args.overrides
-            print(compare(args.folder, *settings, together=args.together))
+            print(compare(args.folder, args.top, args.seeds, args.overrides))
         else:
             print(seeds(args.folder, args.published))
     except UserError as error:

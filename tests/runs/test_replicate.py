@@ -162,17 +162,3 @@ def test_a_sweep_whose_reference_is_over_the_budget_compares_its_finalists(
     told = capsys.readouterr().out
     assert "against trial-0" in told and "| trial-1 |" in told
     assert "The reference is left out, as it is over budget" in told
-
-
-@pytest.mark.slow
-def test_seeds_trained_together_leave_what_seeds_alone_leave(tmp_path: Path) -> None:
-    files = []
-    for name, how in ("alone", []), ("ours", ["--together"]):
-        folder = tmp_path / name
-        write_sweep(folder, ["COMPLETE"])
-        replicate.main([str(folder), "--top", "1", "--seeds", "2", *how])
-        found = (path for path in (folder / "replicate").rglob("*") if path.is_file())
-        files.append({path.relative_to(folder) for path in found})
-        runs = json.loads((folder / "replicate/replication.json").read_text())
-        assert [r["seed"] for r in runs["trial-0"]] == [1000, 1001]
-    assert files[0] == files[1]

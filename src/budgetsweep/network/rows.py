@@ -35,8 +35,3 @@ def _fill(name: str, row: LayerConfig, model: ModelConfig) -> LayerConfig:
     assert filled.width is not None
     # Halves round up, so that the width never falls while the multiplier rises.
     return replace(filled, width=max(1, math.floor(filled.width * model.width_multiplier + 0.5)))
-
-
-def widths(model: ModelConfig) -> dict[str, int]:
-    """Each row's channels as built."""
-    return {name: row.width or 0 for name, row in resolve_layers(model).items()}

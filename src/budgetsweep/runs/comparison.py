@@ -14,15 +14,12 @@ from budgetsweep.runs.seeds import RESULT, read_runs
 from budgetsweep.runs.statistics import interval, verdict
 
 
-def compare(
-    sweep: Path, top: int, n_seeds: int, overrides: Sequence[str], *, together: bool = False
-) -> str:
+def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> str:
     """Train the reference and the sweep's `top` finalists over seeds, and compare them.
 
     The finalists are those the sweep selected by validation; the test set is read once a run.
     Runs that are finished, from an earlier call, are not repeated. A reference over the sweep's
-    budget is left out, and the finalists are compared with the best of them. `together`: all seeds
-    of a network are trained as one batched network; see `training.ensemble`.
+    budget is left out, and the finalists are compared with the best of them.
     """
     groups = networks(sweep, top)
     why_not = over_budget([*groups[REFERENCE], *overrides])
@@ -32,7 +29,7 @@ def compare(
     results: dict[str, list[dict[str, Any]]] = {}
     for name, own in groups.items():
         folder = sweep / "replicate" / name
-        train(folder, [*own, *overrides], n_seeds, together)
+        train(folder, [*own, *overrides], n_seeds)
         results[name] = read_runs(folder)
     finalists = {name: own for name, own in groups.items() if name != REFERENCE}
     text = comparison_table(results, finalists)

@@ -69,23 +69,18 @@ def _overrides(folder: Path) -> list[str]:
         raise UserError(f"{folder}: the trial's overrides are missing ({error}).") from None
 
 
-def train(folder: Path, overrides: Sequence[str], n_seeds: int, together: bool) -> None:
-    """One run a seed: as many at once as there are cores, or all as one batched network."""
+def train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
+    """One run a seed, as many at once as there are cores."""
     from joblib import Parallel, delayed
 
-    def train_one(module: str, seed: str, *settings: str) -> int:
+    def train_one(seed: int) -> int:
         command = [
-            sys.executable, "-m", f"budgetsweep.{module}", "trainer.progress=false", *settings,
-            *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
-            f"hydra.run.dir='{folder}/${{seed}}'",
+            sys.executable, "-m", "budgetsweep.train", "trainer.progress=false",
+            "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
+            f"hydra.run.dir='{folder}/{seed}'",
         ]  # fmt: skip
         return subprocess.run(command, check=False).returncode
 
     seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
-    if together:
-        failed = [train_one("together", f"range({seeds.start},{seeds.stop})")]
-    else:
-        runs = (delayed(train_one)("train", str(seed), "trainer.threads=1") for seed in seeds)
-        failed = Parallel(n_jobs=-1, prefer="threads")(runs)
-    if any(failed):
+    if any(Parallel(n_jobs=-1, prefer="threads")(delayed(train_one)(seed) for seed in seeds)):
         raise UserError(f"training in {folder} failed; the reason is above.")

@@ -24,16 +24,16 @@ _FREE = {
 
 def identity(config: Config) -> dict[str, Any]:
     """The settings that decide a run's numbers, flat: `{"optimizer.lr": 0.1, ...}`."""
-    flat = flatten(dataclasses.asdict(config))
+    flat = _flatten(dataclasses.asdict(config))
     return {key: value for key, value in flat.items() if key not in _FREE}
 
 
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, their keys joined by dots."""
     if not isinstance(node, dict):
         return {prefix.rstrip("."): node}
     return {
-        k: v for name, item in node.items() for k, v in flatten(item, f"{prefix}{name}.").items()
+        k: v for name, item in node.items() for k, v in _flatten(item, f"{prefix}{name}.").items()
     }
 
 

@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from budgetsweep.config import Config
-from budgetsweep.data import Dataset
 from budgetsweep.network.cost import Cost
+from budgetsweep.training.epochs import Run
 from budgetsweep.training.evaluation import evaluate
 from budgetsweep.training.provenance import device_name, git_commit, versions
-from budgetsweep.training.trainer import Trainer
 
 
-@dataclass
-class Clock:
-    """Seconds spent, kept across interruptions."""
-
-    train: float = 0.0
-    evaluate: float = 0.0
-
-
-def summarize(
-    trainer: Trainer,
-    dataset: Dataset,
-    cost: Cost,
-    clock: Clock,
-    last: Mapping[str, Any],
-    setup_seconds: float,
-) -> dict[str, Any]:
-    """The content of summary.json; reads the test set if the run is to.
-
-    Args:
-        last: the row of the history after the last epoch.
-    """
-    config, fmt = trainer.config, trainer.fmt
+def summarize(run: Run) -> dict[str, Any]:
+    """The content of summary.json; reads the test set if the run is to."""
+    trainer, dataset, cost, clock = run.trainer, run.dataset, run.cost, run.clock
+    config, fmt, last = trainer.config, trainer.fmt, run.tracker.rows[-1]
     test = evaluate(trainer.result, dataset.test(), config, fmt) if config.trainer.test else None
     images = trainer.steps_per_epoch * trainer.batch_size * trainer.epoch
     return {
@@ -57,7 +37,7 @@ def summarize(
         "test_accuracy": test.accuracy if test else None,
         "train_seconds": clock.train,
         "evaluate_seconds": clock.evaluate,
-        "setup_seconds": setup_seconds,
+        "setup_seconds": run.setup_seconds,
         "images_per_second": images / clock.train,
         "data": config.data.name,
         "train_images": len(dataset.train),

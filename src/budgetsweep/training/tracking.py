@@ -22,14 +22,13 @@ class Tracker:
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]], tensorboard: bool) -> None:
         self.folder, self.rows = folder, list(rows)
-        self.label = ""  # tells the lines of runs apart that share a log
         self._board = _summary_writer(folder) if tensorboard else None
 
     def add(self, row: dict[str, Any], epochs: int) -> None:
         """Log a row and rewrite metrics.csv."""
         self.rows.append(row)
         write_csv(self.folder / METRICS, self.rows)
-        log.info("%sepoch %.7g/%d  %s", self.label, row["epoch"], epochs, _words(row))
+        log.info("epoch %.7g/%d  %s", row["epoch"], epochs, _words(row))
         if self._board:
             for name, value in row.items():
                 if name != "epoch" and value is not None:

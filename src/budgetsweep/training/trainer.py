@@ -19,7 +19,7 @@ from budgetsweep.training.device import seed_everything
 from budgetsweep.training.number_format import Format
 from budgetsweep.training.optim import build_optimizer, build_scheduler
 
-CHECK_EVERY = 64  # steps between two looks at the loss; each look waits for the device
+_CHECK_EVERY = 64  # steps between two looks at the loss; each look waits for the device
 
 
 class Trainer:
@@ -51,11 +51,11 @@ class Trainer:
             update = get_ema_multi_avg_fn(config.trainer.ema)
             self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.epoch = 0
-        self.logits: Callable[[Tensor], Tensor] = self.network.logits
+        self._logits: Callable[[Tensor], Tensor] = self.network.logits
         if config.trainer.compile:
             # On a GPU the launches of a step cost more than its arithmetic: replay them as a graph.
             mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self.logits = torch.compile(self.logits, mode=mode)
+            self._logits = torch.compile(self._logits, mode=mode)
 
     @property
     def result(self) -> nn.Module:
@@ -85,33 +85,33 @@ class Trainer:
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
         self.network.train()
         for step, (images, labels) in enumerate(self.batches(), start=1):
-            loss = self.loss(self.logits, images, labels)
+            loss = self._loss(images, labels)
             losses[step - 1] = loss.detach()
-            if step % CHECK_EVERY == 1 or step == self.steps_per_epoch:
-                self.refuse_divergence(losses[:step])
+            if step % _CHECK_EVERY == 1 or step == self.steps_per_epoch:
+                self._refuse_divergence(losses[:step])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self.update()
+            self._update()
             on_step(step)
         self.epoch += 1
         return float(losses.mean())
 
-    def loss(self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        """The smoothed cross-entropy of a batch, (), by a function from images to scores."""
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The smoothed cross-entropy of a batch, ()."""
         with self.fmt.autocast(self.device):
-            scores = logits(images)
+            scores = self._logits(images)
         # cross_entropy is log-softmax and its loss in one kernel.
         smoothing = self.config.trainer.label_smoothing
         return F.cross_entropy(scores.float(), labels, label_smoothing=smoothing)
 
-    def update(self) -> None:
+    def _update(self) -> None:
         """Step optimizer, schedule and average, by the gradients that are there."""
         self.optimizer.step()
         self.scheduler.step()
         if self.average:
             self.average.update_parameters(self.network)
 
-    def refuse_divergence(self, losses: Tensor) -> None:
+    def _refuse_divergence(self, losses: Tensor) -> None:
         """Raise DivergedError if a loss of this epoch's steps so far, (steps,), is not finite."""
         broken = (~losses.isfinite()).nonzero()
         if len(broken):
