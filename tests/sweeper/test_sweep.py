@@ -1,5 +1,6 @@
 """The sweeper as its users meet it: one promise a test, on a problem with a known answer."""
 
+import importlib
 import json
 import os
 import signal
@@ -546,8 +547,9 @@ def test_a_worker_finds_the_applications_modules_in_a_bare_process(
 ) -> None:
     """As a cluster's launcher starts it: Python without the script's folder on its path."""
     monkeypatch.syspath_prepend(str(APPS))
+    limits = importlib.import_module("bowl").limits
     worker = Worker(None, None)  # type: ignore[arg-type]
-    worker.plan = Limits("bowl.limits")  # type: ignore[assignment]
+    worker.plan = Limits(limits)  # type: ignore[assignment]
     packed = cloudpickle.dumps(worker)
     program = """
 import pickle, sys, types
