@@ -1,7 +1,6 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import shlex
 import signal
 import sys
 import uuid
@@ -22,6 +21,7 @@ from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.leaderboard import (
     LEADERBOARD,
     STOCK_RESULTS,
@@ -261,10 +261,8 @@ class Sweep:
 
     def _say_how_to_resume(self) -> None:
         done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
-        setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
-        print(
-            f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
-        )
+        place = setting("hydra.sweep.dir", str(self.folder))
+        print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 
     def _write_best(self) -> FrozenTrial | None:
         """Write the winner down, with several objectives the first of the front."""
