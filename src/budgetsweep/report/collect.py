@@ -157,10 +157,7 @@ def _sweep(folder: Path) -> Sweep:
 def _from_study(folder: Path, study: optuna.Study) -> list[Trial]:
     tally = Tally(study)
     tally.refresh()
-    places = {
-        trial.number: place
-        for place, trial in rank(tally.finished, [d.name == "MAXIMIZE" for d in study.directions])
-    }
+    places = {trial.number: place for place, trial in rank(tally.finished, study)}
     started = [t for t in study.trials if t.state.is_finished() or note_of(t).started]
     return [_from_trial(folder, trial, places.get(trial.number)) for trial in started]
 

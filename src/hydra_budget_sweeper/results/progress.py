@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_budget_sweeper.results.leaderboard import Results
+from hydra_budget_sweeper.results.best import BestFile
+from hydra_budget_sweeper.results.leaderboard import Leaderboard
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
@@ -38,7 +39,13 @@ class Monitor:
     """
 
     def __init__(
-        self, store: StudyStore, run: str, settings: _Settings, results: Results, live: bool
+        self,
+        store: StudyStore,
+        run: str,
+        settings: _Settings,
+        leaderboard: Leaderboard,
+        best_file: BestFile,
+        live: bool,
     ) -> None:
         self.tally = Tally(store.study())
         self.share_feasible: float | None = None
@@ -47,13 +54,16 @@ class Monitor:
         self._store = store
         self._run = run
         self._settings = settings
-        self._results = results
+        self._leaderboard = leaderboard
+        self._best_file = best_file
         self._live = live
         self._start = time.monotonic()
         self._first_trial: float | None = None  # when it began, of this start
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._shown = ""
+        self._shown = (-1, -1)  # trials proposed and finished when last shown
+        self._next_line = self._next_write = 0.0
+        self._complaints: set[str] = set()
         self._trained_before = 0
 
     def start(self) -> None:
@@ -74,7 +84,14 @@ class Monitor:
         log.info(self.line())
 
     def write(self) -> None:
-        self._results.write(self.tally, self.summary())
+        """Rewrite the tables; one that cannot be written stays as it was."""
+        try:
+            self._leaderboard.write(self.tally, self.summary())
+            best = self.tally.best()
+            if best is not None:
+                self._best_file.write_command(note_of(best).overrides, best.number)
+        except OSError as error:
+            self._complain(f"Cannot write the results just now: {error}")
 
     def summary(self) -> dict[str, Any]:
         tally = self.tally
@@ -124,29 +141,34 @@ class Monitor:
         return left if limit is None else min(left, max(0.0, self._start + limit - now))
 
     def _follow(self) -> None:
-        known = (-1, -1)
-        next_line = next_write = 0.0
         while not self._over.wait(_POLL_SECONDS):
             try:
-                self.tally.refresh()
-            except Exception as error:
-                log.warning("Cannot read the study just now: %s", error)
-                continue
-            if self._first_trial is None and self.tally.claimed > self._trained_before:
-                self._first_trial = time.monotonic()
-            self._check_timeout()
-            self._show_failures()
-            now = time.monotonic()
-            state = (self.tally.proposed, len(self.tally.finished))
-            if self._live:
-                self._show_live()
-            elif state[1] != known[1] and now >= next_line:
-                log.info(self.line())
-                next_line = now + _LINE_SECONDS
-            if state != known and now >= next_write:
-                self.write()
-                next_write = now + _WRITE_SHARE * (time.monotonic() - now)
-                known = state
+                self._look()
+            except Exception as error:  # a full disk, a lost server: the next look may do better
+                self._complain(f"Cannot follow the study just now: {error}")
+
+    def _look(self) -> None:
+        self.tally.refresh()
+        if self._first_trial is None and self.tally.claimed > self._trained_before:
+            self._first_trial = time.monotonic()
+        self._check_timeout()
+        self._show_failures()
+        now = time.monotonic()
+        state = (self.tally.proposed, len(self.tally.finished))
+        if self._live:
+            self._show_live()
+        elif state[1] != self._shown[1] and now >= self._next_line:
+            log.info(self.line())
+            self._next_line = now + _LINE_SECONDS
+        if state != self._shown and now >= self._next_write:
+            self.write()
+            self._next_write = now + _WRITE_SHARE * (time.monotonic() - now)
+            self._shown = state
+
+    def _complain(self, problem: str) -> None:
+        if problem not in self._complaints:
+            self._complaints.add(problem)
+            log.warning("%s", problem)
 
     def _check_timeout(self) -> None:
         limit = self._settings.timeout

@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hydra_budget_sweeper.compose import Composer
-from hydra_budget_sweeper.functions import function_named
 from hydra_budget_sweeper.space.space import Axis, Params, Space
 
 Violations = dict[str, float]
@@ -24,10 +23,8 @@ class Constraints:
     A violation is `(value - limit) / limit`: above zero is over the limit.
     """
 
-    def __init__(self, name: str | None) -> None:
-        self._function: Callable[[DictConfig], Mapping[str, float]] | None = (
-            None if name is None else function_named(name, "constraints")
-        )
+    def __init__(self, function: Callable[[DictConfig], Mapping[str, float]] | None) -> None:
+        self._function = function
 
     def __bool__(self) -> bool:
         return self._function is not None
@@ -66,8 +63,9 @@ class Feasibility:
         self._constraints = constraints
 
     def violations(self, params: Params) -> Violations:
-        config = self._composer.task_config(self._space.overrides(params))
-        return self._constraints.violations(config)
+        candidate = self._composer.compose(self._space.overrides(params), 0)
+        with candidate.as_current_job():
+            return self._constraints.violations(candidate.task)
 
     def share(self, n_samples: int) -> tuple[float, int]:
         """Return the share of random candidates that fit, and how many were looked at."""

@@ -75,7 +75,7 @@ class Session:
         self.store = StudyStore(plan.place.open_storage(), plan.place.name, self.sampler, pruner)
         self.tally = Tally(self.store.study())
         self.watch = Watch(plan.hidden, self.settings.lease)
-        self.composer = Composer(context.config_loader, plan.master, plan.example)
+        self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg
         self._log_is_trials = False
 
