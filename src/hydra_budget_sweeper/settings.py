@@ -35,6 +35,7 @@ class Settings:
     join: bool
     lease: float
     on_end: tuple[str, ...]
+    free_settings: tuple[str, ...]
 
     def __post_init__(self) -> None:
         self._require(self.n_jobs >= 1, "n_jobs", "1 or more")
@@ -69,7 +70,7 @@ def settings_from(config: dict[str, Any]) -> Settings:
     many = direction if isinstance(direction, list | tuple) else [direction]
     plain["directions"] = tuple(getattr(d, "name", str(d)) for d in many)
     plain["params"] = plain["params"] or {}
-    for name in ("enqueue", "retry_overrides", "on_end"):
+    for name in ("enqueue", "retry_overrides", "on_end", "free_settings"):
         plain[name] = tuple(plain[name] or ())
     return Settings(**plain)
 
