@@ -62,7 +62,7 @@ def settings_from(config: dict[str, Any]) -> Settings:
         key: OmegaConf.to_object(v) if _is_data(v) else v for key, v in config.items()
     }
     plain["params"] = plain.get("params") or {}
-    for name in ("enqueue", "retry_overrides", "on_end"):
+    for name in ("enqueue", "retry_overrides", "on_end", "free_settings"):
         plain[name] = plain.get(name) or []
     return Settings(**plain)
 

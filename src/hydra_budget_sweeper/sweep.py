@@ -105,10 +105,12 @@ class Sweep:
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.store = open_study(self.place, settings.directions, self._identity())
+        self.store = open_study(
+            self.place, settings.directions, self._identity(), settings.free_settings
+        )
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        leaderboard = Leaderboard(self.folder, watched, self.space)
+        leaderboard = Leaderboard(self.folder, watched.study(), self.space)
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
@@ -247,7 +249,7 @@ class Sweep:
             for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    self.store.put_back(trial.number, note)
+                    self.store.put_back(note.worker, trial.number)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):

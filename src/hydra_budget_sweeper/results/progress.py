@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.results.best import BestFile
 from hydra_budget_sweeper.results.leaderboard import Leaderboard
-from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 
@@ -174,7 +174,7 @@ class Monitor:
         limit = self._settings.timeout
         if limit is not None and time.monotonic() - self._start > limit:
             reason = f"hydra.sweeper.timeout={limit:g} s is over"
-            self._store.stop(self._run, reason, error=False)
+            self._store.stop(self._run, Stop(reason, error=False))
 
     def _show_live(self) -> None:
         # The cursor goes back to the line's start, so that whatever else is printed begins there.

@@ -39,8 +39,9 @@ class Note:
 
 
 def note_of(trial: FrozenTrial) -> Note:
-    """Read what the sweep wrote down beside a trial."""
-    return Note(**trial.system_attrs.get(NOTE, {}))
+    """Read what the sweep wrote down beside a trial; what a newer version also did is passed over."""
+    said = trial.system_attrs.get(NOTE, {})
+    return Note(**{key: value for key, value in said.items() if key in Note.__dataclass_fields__})
 
 
 def is_over_budget(trial: FrozenTrial) -> bool:
@@ -62,7 +63,12 @@ def kind_of(trial: FrozenTrial) -> str:
 
 def point(params: dict[str, Any]) -> tuple[Any, ...]:
     """Name a candidate by its values, so that two can be compared."""
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+    # Optuna keeps false, 0 and 0.0 as one; only NaN is unequal to itself, and lists have no hash.
+    plain = (bool, int, float, str, type(None))
+    return tuple(
+        (name, value if isinstance(value, plain) and value == value else repr(value))
+        for name, value in sorted(params.items())
+    )
 
 
 def suggest(trial: Trial, axis: Axis) -> Any:
