@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from optuna.exceptions import DuplicatedStudyError
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.space.axes import described_in_words
 from hydra_budget_sweeper.study.belonging import bind, check_folder
 from hydra_budget_sweeper.study.place import StudyPlace
-from hydra_budget_sweeper.study.spelling import spell
 from hydra_budget_sweeper.study.store import StudyStore
 
 IDENTITY = "budget_sweep:identity"
@@ -120,7 +120,7 @@ def differences(
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
             if part == "space":
-                o, n = spell(o), spell(n)
+                o, n = (v if v == _ABSENT else described_in_words(v) for v in (o, n))
             yield f"{part} {key}: {o} → {n}"
 
 

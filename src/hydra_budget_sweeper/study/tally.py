@@ -7,14 +7,21 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of, point
+from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of
 
 
 class Tally:
-    """Running counts over one study; `refresh` reads only what was not finished before."""
+    """Running counts over one study; `refresh` reads only what was not finished before.
 
-    def __init__(self, study: Study) -> None:
+    Args:
+        study: The study.
+        space: Tells which candidates were tried; without it `tried` stays empty.
+    """
+
+    def __init__(self, study: Study, space: Space | None = None) -> None:
         self._study = study
+        self._space = space
         self._seen = 0
         self.open: list[FrozenTrial] = []
         self.counts: Counter[str] = Counter()
@@ -85,9 +92,10 @@ class Tally:
         kind = kind_of(trial)
         note = note_of(trial)
         self.counts[kind] += 1
-        where = point(trial.params)
-        self.repeats_in_a_row = self.repeats_in_a_row + 1 if where in self.tried else 0
-        self.tried.add(where)
+        if self._space is not None:
+            point = self._space.point(trial.params)
+            self.repeats_in_a_row = self.repeats_in_a_row + 1 if point in self.tried else 0
+            self.tried.add(point)
         self._retries_done += note.retries
         if kind in ("over_budget", "duplicates") and trial.number > self._last_started:
             self._fruitless.append((trial.number, kind))

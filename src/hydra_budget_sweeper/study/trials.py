@@ -61,16 +61,6 @@ def kind_of(trial: FrozenTrial) -> str:
     return "pruned" if note.get("started") else "over_budget"
 
 
-def point(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Name a candidate by its values, so that two can be compared."""
-    # Optuna keeps false, 0 and 0.0 as one; only NaN is unequal to itself, and lists have no hash.
-    plain = (bool, int, float, str, type(None))
-    return tuple(
-        (name, value if isinstance(value, plain) and value == value else repr(value))
-        for name, value in sorted(params.items())
-    )
-
-
 def suggest(trial: Trial, axis: Axis) -> Any:
     """Let the sampler of `trial` choose a value of `axis`."""
     d = axis.distribution

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from hydra_budget_sweeper.study.stopping import reason_to_stop
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import Note, note_of, point
+from hydra_budget_sweeper.study.trials import Note, note_of
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -86,10 +86,10 @@ def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
 
 def _has_untried(session: Session) -> bool:
     """Return False if a finite space has nothing left; help a sampler that only repeats itself."""
-    walk, tally = session.walk, session.tally
+    walk, tally, space = session.walk, session.tally, session.plan.space
     if walk.size is None or session.plan.extend is not None:
         return True
-    being_tried = {point(t.params) for t in tally.open} - tally.tried
+    being_tried = {space.point(t.params) for t in tally.open} - tally.tried
     n_tried = len(tally.tried) + len(being_tried)
     if n_tried < walk.size and tally.repeats_in_a_row < _MAX_REPEATS:
         return True

@@ -73,7 +73,7 @@ class Session:
         self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
         pruner = build_pruner(self.settings.pruner, len(self.settings.directions))
         self.store = StudyStore(plan.place.open_storage(), plan.place.name, self.sampler, pruner)
-        self.tally = Tally(self.store.study())
+        self.tally = Tally(self.store.study(), plan.space)
         self.walk = Walk(plan.space, plan.seed)
         self.watch = Watch(plan.hidden, self.settings.lease)
         self.composer = Composer(context.config_loader, plan.master)

@@ -1,11 +1,9 @@
 """A finite space walked through, for samplers that would only repeat themselves."""
 
 import random
-from collections.abc import Container
-from typing import Any
+from collections.abc import Container, Hashable
 
 from hydra_budget_sweeper.space.space import Params, Space
-from hydra_budget_sweeper.study.trials import point
 
 # Candidates of a space that is small enough to be walked through.
 _MAX_CANDIDATES = 100_000
@@ -23,13 +21,13 @@ class Walk:
         size = space.size()
         self.size = size if size is not None and size <= _MAX_CANDIDATES else None
 
-    def next(self, *tried: Container[tuple[Any, ...]]) -> Params | None:
+    def next(self, *tried: Container[Hashable]) -> Params | None:
         """Return the next candidate that is in none of `tried`; None at the end."""
         if self._left is None:
             self._left = list(self._space.candidates())
             random.Random(self._seed).shuffle(self._left)
         while self._left:
-            where = point(self._left[-1])
+            where = self._space.point(self._left[-1])
             if not any(where in some for some in tried):
                 return self._left[-1]
             self._left.pop()
