@@ -29,7 +29,8 @@ from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed
 from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
 from hydra_budget_sweeper.workers.claim import put_back
 from hydra_budget_sweeper.workers.launch import Workers
-from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.liveness import Presence
+from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 

@@ -27,7 +27,8 @@ from hydra_budget_sweeper.study.store import (
     stopped,
 )
 from hydra_budget_sweeper.study.tally import Ledger
-from hydra_budget_sweeper.workers.liveness import Watch, exclusive
+from hydra_budget_sweeper.workers.liveness import Watch
+from hydra_budget_sweeper.workers.locks import exclusive
 from hydra_budget_sweeper.workers.signals import Interrupts
 
 
