@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from hydra_budget_sweeper.study.tally import kind_of, note_of
+from hydra_budget_sweeper.study.trials import kind_of, note_of
 
 
 @dataclass(frozen=True)

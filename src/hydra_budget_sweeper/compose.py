@@ -1,146 +1,234 @@
-"""Overrides to the configuration Hydra would compose, at a hundredth of the time.
+"""A candidate as Hydra composes it: the one thing that is judged, compared, trained and recorded.
 
-Composing anew reads every file of the defaults list (some 40 ms). Only choices of config groups
-need that; a plain `key=value` is applied by Hydra's own function to a copy of the composed rest.
+Composing anew reads every file of the defaults list. Only choices of config groups need that: a
+plain `key=value` is set on a copy of the composed rest, as Hydra itself sets it.
 """
 
-import json
-import re
-from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import replace
-from functools import lru_cache
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_budget_sweeper.storage_url import without_password
+
 _MAX_BASES = 64
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?")
 
 
-class _SharedNode(DictConfig):
-    """Hydra's own node of one job, whose copies share their contents.
+@dataclass
+class Candidate:
+    """One candidate of a sweep.
 
-    `run_job` copies it four times, node by node, which was most of what a short trial cost. It
-    makes the node read-only before the task runs, so that nobody can tell a copy from the rest.
+    Args:
+        overrides: What tells it from the sweep's own configuration, in Hydra's order.
+        job: Its whole configuration, for Hydra's `run_job`.
+        task: What the task will get: `job` without the `hydra` node.
     """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_SharedNode":
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        for own in ("_metadata", "_flags_cache"):
-            twin.__dict__[own] = deepcopy(self.__dict__[own], memo)
-        twin.__dict__["_content"] = dict(self.__dict__["_content"])
-        return twin
+    overrides: tuple[str, ...]
+    job: DictConfig
+    task: DictConfig
 
+    @property
+    def subdir(self) -> str:
+        """Its folder below the sweep's, by `hydra.sweep.subdir` unless it was placed elsewhere."""
+        with self.as_current_job():
+            return str(self.job.hydra.sweep.subdir)
 
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> Override:
-    key, _, value = text.partition("=")
-    if value == "0" or not _NUMBER.fullmatch(value):
-        return OverridesParser.create().parse_override(text)
-    # The grammar takes a millisecond; what it makes of a number is known.
-    number = int(value) if value.lstrip("-").isdigit() else float(value)
-    return replace(_parse(f"{key}=0"), _value=number, input_line=text)
+    def place_in(self, subdir: str) -> None:
+        """Give its job another folder below the sweep's."""
+        if subdir != self.subdir:
+            with read_write(self.job.hydra), open_dict(self.job.hydra):
+                self.job.hydra.sweep.subdir = subdir
+        self._know_folder()
+
+    def _know_folder(self) -> None:
+        """Tell the job's folder beforehand, for `${hydra:runtime.output_dir}` in what is judged."""
+        with self.as_current_job(), read_write(self.job.hydra), open_dict(self.job.hydra):
+            folder = Path(str(self.job.hydra.sweep.dir), str(self.job.hydra.sweep.subdir))
+            self.job.hydra.runtime.output_dir = str(folder.absolute())
+
+    def __post_init__(self) -> None:
+        self._know_folder()
+
+    @contextmanager
+    def as_current_job(self) -> Iterator[None]:
+        """Let `${hydra:...}` mean this candidate's job for the length of the block."""
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().cfg = self.job  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            HydraConfig.instance().cfg = before
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest that two candidates share where all that their tasks get is the same.
+
+        A trial's own folder cannot tell candidates apart.
+        """
+        folder = self.job.hydra.runtime.output_dir
+        with self.as_current_job():
+            values = [(repr(k), _child(self.job, k, folder)) for k in self.job if k != "hydra"]
+        return sha1(repr(values).encode()).hexdigest()
 
 
 class Composer:
-    """Composes candidates of one sweep.
+    """Composes the candidates of one sweep.
 
     Args:
         loader: Hydra's.
         master: The sweep's own configuration.
-        example: Overrides of any one candidate; shows which keys are config groups.
     """
 
-    def __init__(self, loader: ConfigLoader, master: DictConfig, example: Sequence[str]) -> None:
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader = loader
         self._master = master
         self._bases: dict[tuple[str, ...], tuple[bytes, bytes]] = {}
-        composed = loader.load_sweep_config(master, list(example))
-        self._groups = set(composed.hydra.runtime.choices)
+        self._known_groups: dict[str, bool] = {}
 
-    def task_config(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose what the task would get, without the `hydra` node."""
-        groups, plain = self._split(overrides)
-        config: DictConfig = cloudpickle.loads(self._base(groups)[1])
-        ConfigLoaderImpl._apply_overrides_to_config(plain, config)
-        return config
+    def compose(self, overrides: Sequence[str], number: int) -> Candidate:
+        """Compose a candidate as trial `number`, its folder not yet made.
 
-    def job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
-        """Compose the whole configuration of job `number`, for Hydra's `run_job`."""
-        groups, plain = self._split(overrides)
-        config: DictConfig = cloudpickle.loads(self._base(groups)[0])
-        ConfigLoaderImpl._apply_overrides_to_config(plain, config)
-        OmegaConf.copy_cache(from_config=self._master, to_config=config)
-        with open_dict(config):
-            config.hydra.overrides.task = list(overrides)
-            config.hydra.job.id = str(number)
-            config.hydra.job.num = number
-        return config
+        Raises:
+            HydraException, OmegaConfBaseException: As Hydra does for the same overrides.
+        """
+        base, rest = self._split(overrides)
+        job, task = (pickle.loads(packed) for packed in self._base(base))
+        if not (_set_all(rest, job) and _set_all(rest, task)):
+            # Hydra's own way, for its own message.
+            job, task = (pickle.loads(packed) for packed in self._base(tuple(overrides)))
+        OmegaConf.copy_cache(from_config=self._master, to_config=job)
+        OmegaConf.copy_cache(from_config=self._master, to_config=task)
+        with open_dict(job):
+            job.hydra.overrides.task = list(overrides)
+            job.hydra.job.id = str(number)
+            job.hydra.job.num = number
+        return Candidate(tuple(overrides), job, task)
+
+    def is_group(self, override: Override) -> bool:
+        """Return whether Hydra takes an override as the choice of a config group."""
+        if override.package is not None:
+            return True
+        if override.is_value_path or isinstance(override.value(), dict):
+            return False
+        group = override.key_or_group
+        if group not in self._known_groups:
+            self._known_groups[group] = bool(
+                self._loader.get_group_options(
+                    group,
+                    results_filter=None,
+                    config_name=self._master.hydra.job.config_name,
+                    overrides=list(self._master.hydra.overrides.hydra),
+                )
+            )
+        return self._known_groups[group]
 
     def _split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
-        if type(self._loader) is not ConfigLoaderImpl:
-            return tuple(overrides), []
-        groups: list[str] = []
-        plain: list[Override] = []
-        for text in overrides:
-            override = _parse(text)
-            if self._is_plain(override):
-                plain.append(override)
-            else:
-                groups.append(text)
-        return tuple(groups), plain
+        """Part what must be composed from the values that can be set afterwards, in order.
 
-    def _is_plain(self, override: Override) -> bool:
-        key = override.key_or_group
-        known = {key, key.replace(".", "/"), f"{key}@{override.package}"}
-        group = override.package is not None or bool(known & self._groups)
-        return not group and not override.is_hydra_override()
+        Hydra chooses all groups first and applies everything else in the order given.
+        """
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        grouped = [override.is_hydra_override() or self.is_group(override) for override in parsed]
+        composed = [
+            i
+            for i, o in enumerate(parsed)
+            if not grouped[i] and (o.is_delete() or o.is_list_extend())
+        ]
+        last = max(composed, default=-1)
+        base = tuple(t for i, t in enumerate(overrides) if grouped[i] or i <= last)
+        return base, [o for i, o in enumerate(parsed) if not grouped[i] and i > last]
 
-    def _base(self, groups: tuple[str, ...]) -> tuple[bytes, bytes]:
-        if groups not in self._bases:
+    def _base(self, overrides: tuple[str, ...]) -> tuple[bytes, bytes]:
+        if overrides not in self._bases:
             if len(self._bases) >= _MAX_BASES:
                 self._bases.pop(next(iter(self._bases)))
-            whole = self._loader.load_sweep_config(self._master, list(groups))
-            object.__setattr__(whole.hydra, "__class__", _SharedNode)
+            whole = self._loader.load_sweep_config(self._master, list(overrides))
+            _hide_password(whole)
+            # Classes of a script are pickled by value: other processes have another __main__.
             packed = cloudpickle.dumps(whole)
             with flag_override(whole, ["struct", "readonly"], [False, False]):
                 del whole["hydra"]
-            self._bases[groups] = (packed, cloudpickle.dumps(whole))
-        return self._bases[groups]
-
-
-def fingerprint(config: DictConfig) -> str:
-    """Return a digest that two configurations share where every resolved value is the same."""
-    return sha1(json.dumps(_resolved(config), sort_keys=True, default=str).encode()).hexdigest()
+            self._bases[overrides] = (packed, cloudpickle.dumps(whole))
+        return self._bases[overrides]
 
 
 def flatten(config: DictConfig) -> dict[str, Any]:
-    """Return dotted key to value, interpolations as they are written."""
+    """Return dotted key to value, interpolations as they are written, all of it fit for JSON."""
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, node: Any) -> None:
         if isinstance(node, dict) and node:
             for key, value in node.items():
-                walk(f"{prefix}{key}.", value)
+                walk(f"{prefix}{getattr(key, 'name', key)}.", value)
         else:
-            flat[prefix.removesuffix(".")] = node
+            flat[prefix.removesuffix(".")] = _plain(node)
 
-    walk("", json.loads(json.dumps(OmegaConf.to_container(config, resolve=False), default=str)))
+    walk("", OmegaConf.to_container(config, resolve=False))
     return flat
 
 
-def _resolved(config: DictConfig) -> Any:
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(getattr(key, "name", key)): _plain(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _set_all(overrides: Sequence[Override], config: DictConfig) -> bool:
+    """Set values as Hydra's own loader does; return False where it would refuse one."""
     try:
-        return OmegaConf.to_container(config, resolve=True)
+        return all(_set(override, config) for override in overrides)
     except OmegaConfBaseException:
-        # What is only known inside the trial's own folder cannot tell candidates apart.
-        return OmegaConf.to_container(config, resolve=False)
+        return False
+
+
+def _set(override: Override, config: DictConfig) -> bool:
+    key, value = override.key_or_group, override.value()
+    if override.is_add() and not isinstance(value, dict | list):
+        if OmegaConf.select(config, key, throw_on_missing=False) is not None:
+            return False
+    adds = override.is_add() or override.is_force_add()
+    OmegaConf.update(config, key, value, merge=True, force_add=adds)
+    return True
+
+
+def _hide_password(whole: DictConfig) -> None:
+    """Take the storage's password out of what each trial's folder keeps of Hydra's settings."""
+    with read_write(whole.hydra), open_dict(whole.hydra):
+        if not OmegaConf.is_interpolation(whole.hydra.sweeper, "storage"):
+            storage = whole.hydra.sweeper.storage
+            whole.hydra.sweeper.storage = storage and without_password(str(storage))
+        whole.hydra.overrides.hydra = [without_password(o) for o in whole.hydra.overrides.hydra]
+
+
+def _resolved(node: Any, folder: str) -> Any:
+    """Return a node's values with their types, in order; what cannot be resolved, as written."""
+    if isinstance(node, DictConfig):
+        return [(repr(key), _child(node, key, folder)) for key in node]
+    if isinstance(node, ListConfig):
+        return [_child(node, i, folder) for i in range(len(node))]
+    if isinstance(node, str):
+        return node.replace(folder, "<folder>")
+    return type(node).__name__, repr(node)
+
+
+def _child(node: Any, key: Any, folder: str) -> Any:
+    try:
+        return _resolved(node[key], folder)
+    except OmegaConfBaseException:
+        raw: Any = OmegaConf.to_container(node, resolve=False)
+        return "unresolved", repr(raw[key])

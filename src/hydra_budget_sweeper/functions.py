@@ -1,24 +1,72 @@
-"""Functions that a setting names."""
+"""Functions that a setting names, as far as Hydra's policy lets a configuration call them."""
 
-import importlib
-from collections.abc import Callable
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import execution_whitelist, get_method, instantiate
 
 from hydra_budget_sweeper.errors import SweepError
 
 
-def function_named(name: str, setting: str) -> Callable[..., Any]:
-    """Import `package.module.function`.
+class NamedFunctions:
+    """Imports the functions that settings name.
 
-    Raises:
-        SweepError: There is no such function; names `setting` and what is missing.
+    A configuration may come from a stranger, so only the application's own package and what its
+    `@hydra.main(execution_whitelist=...)` adds is imported, and Hydra's blocklist holds.
     """
-    module_name, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise SweepError(f"hydra.sweeper.{setting}={name} cannot be imported: {error}") from None
-    if not callable(found):
-        raise SweepError(f"hydra.sweeper.{setting}={name} is no function.")
-    function: Callable[..., Any] = found
-    return function
+
+    def __init__(self, task: TaskFunction, context: HydraContext) -> None:
+        self._allowed = [f"{name}.*" for name in _own_modules(task)]
+        self._context = context
+
+    def load(self, name: str, setting: str) -> Callable[..., Any]:
+        """Import `package.module.function`.
+
+        Raises:
+            SweepError: It may not be called, or there is no such function; names `setting`.
+        """
+        logging.getLogger("hydra.utils").disabled = True  # it logs what is raised as well
+        try:
+            with execution_whitelist(self._context.execution_whitelist, reset=True):
+                # Refuses what may not be called; the function itself, unlike a partial, pickles.
+                checked = {"_target_": name, "_partial_": True}
+                instantiate(checked, _execution_whitelist_=self._allowed)
+            return get_method(name)
+        except (HydraException, ImportError, AttributeError, ValueError, TypeError) as error:
+            raise SweepError(f"hydra.sweeper.{setting}={name}: {self._reason(error)}") from None
+        finally:
+            logging.getLogger("hydra.utils").disabled = False
+
+    def load_all(self, names: Sequence[str], setting: str) -> list[Callable[..., Any]]:
+        """Import several, as `load` does."""
+        return [self.load(name, setting) for name in names]
+
+    def _reason(self, error: Exception) -> str:
+        text = " ".join(str(error).split())
+        if "not in the Hydra execution whitelist" not in text:
+            cause = error.__cause__ or error.__context__
+            return f"{text} ({cause})" if cause and str(cause) not in text else text
+        allowed = " or ".join(self._allowed)
+        return (
+            f"only functions of {allowed} are called by name, since a configuration may come from "
+            "a stranger. Allow more in the application, by "
+            "@hydra.main(execution_whitelist=[...])."
+        )
+
+
+def _own_modules(task: TaskFunction) -> list[str]:
+    """Return the application's top-level modules: where its task is, and the script that runs."""
+    main = sys.modules.get("__main__")
+    modules = [getattr(inspect.unwrap(task), "__module__", None) or "__main__"]
+    if (spec := getattr(main, "__spec__", None)) is not None:
+        modules.append(spec.name)
+    elif file := getattr(main, "__file__", None):
+        modules.append(Path(file).stem)
+    names = (module.partition(".")[0] for module in modules)
+    return list(dict.fromkeys(name for name in names if name != "__main__"))

@@ -16,18 +16,33 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
+from optuna.trial import FrozenTrial, create_trial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.functions import function_named
-from hydra_budget_sweeper.results.leaderboard import Results
+from hydra_budget_sweeper.functions import NamedFunctions
+from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.leaderboard import (
+    LEADERBOARD,
+    STOCK_RESULTS,
+    SUMMARY,
+    TABLE,
+    Leaderboard,
+    rank,
+)
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints, Feasibility
-from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
-from hydra_budget_sweeper.study.store import WORKERS, open_study, place_of, seed_of, stopped
-from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, note_of, point
-from hydra_budget_sweeper.workers.claim import put_back
+from hydra_budget_sweeper.space.feasibility import Feasibility
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.space import Params
+from hydra_budget_sweeper.study.identity import open_study, seed_of
+from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.liveness import Presence
 from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
@@ -54,7 +69,7 @@ def run_sweep(
     config = _in_resumed_folder(config, settings.resume)
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     hidden = folder / WORKERS
-    hidden.mkdir(parents=True, exist_ok=True)
+    _begin_in(folder, hidden)
     with _ownership(hidden, settings.join):
         presence = Presence(hidden, "sweeper")
         try:
@@ -85,19 +100,20 @@ class Sweep:
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context)
         self.space = parse_space(settings.params, arguments, _known_settings(config))
-        self.constraints = Constraints(settings.constraints)
-        custom = settings.custom_search_space
-        self.on_end = [function_named(name, "on_end") for name in settings.on_end]
+        functions = NamedFunctions(task, context)
+        limits, custom = settings.constraints, settings.custom_search_space
+        self.constraints = Limits(functions.load(limits, "constraints") if limits else None)
+        self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.study = open_study(self.place, settings.directions, self._identity())
-        groups = frozenset(str(group) for group in config.hydra.runtime.choices)
+        self.store = open_study(self.place, settings.directions, self._identity())
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
-        watched = self._load_study()
-        results = Results(self.folder, watched, self.space, _command(), groups)
+        watched = self._open_store()
+        leaderboard = Leaderboard(self.folder, watched, self.space)
+        self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
-        self.monitor = Monitor(watched, self.run_id, settings, results, live)
-        self.tally = Ledger(self.study)
+        self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
+        self.tally = Tally(self.store.study())
         self.plan = Plan(
             run=self.run_id,
             sweeper=presence.name,
@@ -105,15 +121,15 @@ class Sweep:
             settings=settings,
             space=self.space,
             constraints=self.constraints,
-            extend=function_named(custom, "custom_search_space") if custom else None,
-            seed=seed_of(self.study, settings.sampler),
+            extend=functions.load(custom, "custom_search_space") if custom else None,
+            seed=seed_of(self.store, settings.sampler),
             master=config,
             example=self.example,
             quiet=live,
         )
 
-    def _load_study(self) -> optuna.Study:
-        return optuna.load_study(storage=self.place.open_storage(), study_name=self.place.name)
+    def _open_store(self) -> StudyStore:
+        return StudyStore(self.place.open_storage(), self.place.name)
 
     def run(self) -> None:
         self._announce()
@@ -132,21 +148,22 @@ class Sweep:
             state, problem = "stopped", error
         self._release_trials()
         self.monitor.end(state, str(problem) if problem else None)
+        best = self._write_best()
         self._call_on_end()
         if problem is not None:
             raise problem
         if state == "interrupted":
             self._say_how_to_resume()
             raise SystemExit(130)
-        self._say_best()
+        self._say_best(best)
 
     def _compose_example(self) -> tuple[tuple[str, ...], Composer]:
         """Compose one candidate, so that a wrong key or value shows before anything starts."""
         first: Params = {a.name: a.probes()[0] for a in self.space.axes}
         overrides = self.space.overrides(self.space.without_inactive(first))
         try:
-            composer = Composer(self.context.config_loader, self.config, overrides)
-            self.base = composer.task_config(overrides)
+            composer = Composer(self.context.config_loader, self.config)
+            self.base = composer.compose(overrides, 0).task
         except (HydraException, OmegaConfBaseException) as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""
@@ -166,17 +183,17 @@ class Sweep:
         }
 
     def _announce(self) -> None:
-        ledger = Ledger(self.study)
-        ledger.refresh()
+        tally = Tally(self.store.study())
+        tally.refresh()
         log.info("Sweep folder: %s", self.folder)
-        if ledger.trained:
-            log.info("Going on: %d of %d trials trained", ledger.trained, self.settings.n_trials)
+        if tally.trained:
+            log.info("Going on: %d of %d trials trained", tally.trained, self.settings.n_trials)
         _warn_of_pruner(self.settings)
 
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
         axes = {axis.name: axis for axis in self.space.axes}
-        known = {point(t.system_attrs.get("fixed_params", {})) for t in self.study.trials}
+        study = self.store.study()
         for entry in self.settings.enqueue:
             params = parse_point(entry)
             for name, value in params.items():
@@ -186,9 +203,7 @@ class Sweep:
                         f"{', '.join(axes)}."
                     )
                 _check_contained(name, value, axes[name].distribution)
-            if point(params) not in known:
-                known.add(point(params))
-                self.study.enqueue_trial(params)
+            study.enqueue_trial(params, skip_if_exists=True)
 
     def _look_at_space(self) -> None:
         """Say which share of the space fits; refuse one that nothing fits."""
@@ -201,39 +216,39 @@ class Sweep:
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
         if share == 0:
-            reach = feasibility.reach()
-            if not reach.fits and not self.settings.enqueue:
-                raise SweepError(f"No candidate is within the limits: {reach}.")
+            nearest = feasibility.nearest()
+            if not nearest.fits and not self.settings.enqueue:
+                raise SweepError(f"No candidate is within the limits: {nearest}.")
 
     def _is_done(self) -> bool:
-        ended = stopped(self.study, self.run_id)
+        ended = self.store.stopped(self.run_id)
         if ended is not None and ended.error:
-            raise SweepError(self._with_reach(ended.reason))
+            raise SweepError(self._with_nearest(ended.reason))
         if ended is not None:
             log.info("%s", ended.reason)
             return True
         self.tally.refresh()
         return self.tally.trained >= self.settings.n_trials
 
-    def _with_reach(self, reason: str) -> str:
+    def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        reach = Feasibility(self.space, self.composer, self.constraints).reach()
-        if reach.fits:
-            chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
+        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        if nearest.fits:
+            chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
-        return f"{reason}: {reach}."
+        return f"{reason}: {nearest}."
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
-        self.study = self._load_study()
+        self.store = self._open_store()
         with exclusive(self.folder / WORKERS / "claim.lock"):
-            ledger = Ledger(self.study)
-            ledger.refresh()
-            for trial in ledger.open:
+            tally = Tally(self.store.study())
+            tally.refresh()
+            for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    put_back(self.study, trial._trial_id, note)
+                    self.store.put_back(trial.number, note)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -246,26 +261,36 @@ class Sweep:
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
     def _say_how_to_resume(self) -> None:
+        done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
+        setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
         print(
-            f"Interrupted after {self.monitor.ledger.trained} of {self.settings.n_trials} trials. "
-            f"To go on: the same command with hydra.sweep.dir={shlex.quote(str(self.folder))}",
-            file=sys.stderr,
+            f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
         )
 
-    def _say_best(self) -> None:
-        ledger = self.monitor.ledger
-        fitting = [t for t in ledger.finished if t.values and not is_over_budget(t)]
-        best = ledger.best()
-        if best is not None:
-            log.info("Best value: %s", best.values[0])
-            log.info("Best parameters: %s", self.space.decode(best.params))
-            log.info("Run it again: see %s", self.folder / "best.yaml")
-        elif not fitting:
-            reason = stopped(self.study, self.run_id)
+    def _write_best(self) -> FrozenTrial | None:
+        """Write the winner down, with several objectives the first of the front."""
+        place, first = next(
+            iter(rank(self.monitor.tally.finished, self.store.study())), (None, None)
+        )
+        if first is None or place != 1:
+            return None
+        try:
+            self.best_file.write(note_of(first).overrides, first.number)
+        except OSError as error:
+            log.warning("Cannot write %s: %s", self.folder / BEST, error)
+        return first
+
+    def _say_best(self, best: FrozenTrial | None) -> None:
+        if best is None:
+            reason = self.store.stopped(self.run_id)
             raise SweepError(
                 f"No trial was trained to its end in {self.folder}"
                 + (f": {reason.reason}." if reason else ".")
             )
+        value = best.values[0] if len(best.values) == 1 else best.values
+        log.info("Best value: %s", value)
+        log.info("Best parameters: %s", self.space.decode(best.params))
+        log.info("Run it again: see %s", self.folder / BEST)
 
 
 def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
@@ -279,6 +304,21 @@ def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
         # Each job's configuration is composed anew, from the overrides of Hydra's own node.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")
     return config
+
+
+def _begin_in(folder: Path, hidden: Path) -> None:
+    """Refuse a folder where a sweep would write over what something else made."""
+    names = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
+    in_the_way = [name for name in names if (folder / name).exists()]
+    if in_the_way and not hidden.exists() and JOURNAL not in in_the_way:
+        raise SweepError(
+            f"{folder / in_the_way[0]} is there already, and no sweep of this sweeper made it. "
+            "Choose another folder (hydra.sweep.dir), or move it away."
+        )
+    try:
+        hidden.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"hydra.sweep.dir={folder} cannot be written to: {error}") from None
 
 
 @contextmanager
@@ -324,30 +364,21 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
     with open_dict(task):
         del task["hydra"]
     known = {k: override_text(v) for k, v in flatten(task).items() if not isinstance(v, list)}
-    known.update({str(g): str(choice) for g, choice in config.hydra.runtime.choices.items()})
+    choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
+    known.update({str(group): str(choice) for group, choice in choices.items()})
     return known
 
 
 def _check_contained(name: str, value: Any, distribution: Any) -> None:
     try:
-        inside = distribution._contains(distribution.to_internal_repr(value))
+        create_trial(params={name: value}, distributions={name: distribution}, value=0.0)
     except (ValueError, TypeError):
-        inside = False
-    if not inside:
         raise SweepError(
             f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
-        )
+        ) from None
 
 
 def _warn_of_pruner(settings: Settings) -> None:
     prunes = OmegaConf.select(settings.pruner, "_target_") != "optuna.pruners.NopPruner"
     if prunes and len(settings.directions) > 1:
         log.warning("A study with several objectives cannot prune: every trial runs to its end")
-
-
-def _command() -> str:
-    main = sys.modules.get("__main__")
-    module = getattr(getattr(main, "__spec__", None), "name", None)
-    if module is not None:
-        return f"python -m {module.removesuffix('.__main__')}"
-    return f"python {shlex.quote(sys.argv[0])}"

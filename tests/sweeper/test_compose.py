@@ -24,6 +24,10 @@ CONF = Path(__file__).parent / "apps" / "conf"
         ["+new.key=3", "++x=4", "~trace"],
         ["+shape@other=big", "x=1"],
         ["seconds=${x}", "x=3"],
+        ["~trace", "+trace=again", "x=2", "~y", "++y=4"],
+        ["layers=[1]", "shape.slack=2", "shape=big", "width=9"],
+        ["+deep={a: 1, b: [1,2]}", "deep.a=5", "+deep.c='x y'"],
+        ["trace='a,b=c'", "dropout=0.10", "+n={}", "+l=[]", "+s='${x}'"],
         [],
     ],
 )
@@ -39,12 +43,13 @@ def test_composes_as_hydra_does(overrides: list[str]) -> None:
         expected = loader.load_sweep_config(master, overrides)
         with open_dict(expected):
             expected.hydra.job.id, expected.hydra.job.num = "5", 5
-        composer = Composer(loader, master, overrides)
+            expected.hydra.runtime.output_dir = str(Path(expected.hydra.sweep.dir, "5").absolute())
+        composer = Composer(loader, master)
         for _ in range(2):
-            got = composer.job_config(overrides, 5)
-            assert OmegaConf.to_yaml(got) == OmegaConf.to_yaml(expected)
-            assert OmegaConf.structural_equality(got, expected)
-        task = composer.task_config(overrides)
+            got = composer.compose(overrides, 5)
+            assert OmegaConf.to_yaml(got.job) == OmegaConf.to_yaml(expected)
+            assert OmegaConf.structural_equality(got.job, expected)
+        task = composer.compose(overrides, 5).task
         with open_dict(expected):
             del expected["hydra"]
         assert OmegaConf.to_yaml(task) == OmegaConf.to_yaml(expected)

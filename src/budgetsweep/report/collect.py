@@ -18,8 +18,9 @@ from budgetsweep.run import SUMMARY
 from budgetsweep.saved import CONFIG, LEADERBOARD
 from budgetsweep.tracking import METRICS
 from hydra_budget_sweeper.results.leaderboard import rank
-from hydra_budget_sweeper.study.store import JOURNAL
-from hydra_budget_sweeper.study.tally import Ledger, kind_of, note_of
+from hydra_budget_sweeper.study.place import JOURNAL
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import kind_of, note_of
 
 SWEEP = "sweep.json"
 # What became of a trial: our word → the leaderboard's.
@@ -154,12 +155,9 @@ def _sweep(folder: Path) -> Sweep:
 
 
 def _from_study(folder: Path, study: optuna.Study) -> list[Trial]:
-    ledger = Ledger(study)
-    ledger.refresh()
-    places = {
-        trial.number: place
-        for place, trial in rank(ledger.finished, [d.name == "MAXIMIZE" for d in study.directions])
-    }
+    tally = Tally(study)
+    tally.refresh()
+    places = {trial.number: place for place, trial in rank(tally.finished, study)}
     started = [t for t in study.trials if t.state.is_finished() or note_of(t).started]
     return [_from_trial(folder, trial, places.get(trial.number)) for trial in started]
 

@@ -3,52 +3,42 @@
 import csv
 import io
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.files import write_atomically
-from hydra_budget_sweeper.space.space import Space, plain_value
-from hydra_budget_sweeper.study.tally import Ledger, is_over_budget, kind_of, note_of
+from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
 
+LEADERBOARD, TABLE = "leaderboard.json", "leaderboard.csv"
+SUMMARY, STOCK_RESULTS = "sweep.json", "optimization_results.yaml"
 HEADINGS = ["rank", "trial", "state", "value", "seconds", "folder", "retries", "duplicate_of"]
 
 
 @dataclass
-class Results:
-    """Writes the files of one sweep folder.
-
-    Args:
-        command: How the application is started, such as `python train.py`.
-        groups: Config groups the application knows, for the winner's file.
-    """
+class Leaderboard:
+    """Writes the tables of one sweep folder."""
 
     folder: Path
-    study: optuna.Study
+    study: StudyStore
     space: Space
-    command: str
-    groups: frozenset[str]
 
-    def write(self, ledger: Ledger, summary: dict[str, Any]) -> None:
+    def write(self, tally: Tally, summary: dict[str, Any]) -> None:
         """Rewrite every file from what the study holds now."""
-        ranked = rank(ledger.finished, [d.name == "MAXIMIZE" for d in self.study.directions])
+        ranked = rank(tally.finished, self.study.study())
         rows = [self._row(place, trial) for place, trial in ranked]
-        self._write_json("leaderboard.json", rows)
-        write_atomically(self.folder / "leaderboard.csv", _csv(rows))
-        self._write_json("sweep.json", summary)
-        write_atomically(self.folder / "optimization_results.yaml", self._stock(ranked))
-        if ranked and ranked[0][0] == 1:
-            text = self._winner(ranked[0][1])
-            write_atomically(self.folder / "best.yaml", text)
-            (self.folder / "experiment").mkdir(exist_ok=True)
-            write_atomically(self.folder / "experiment" / "best.yaml", text)
+        self._write_json(LEADERBOARD, rows)
+        write_atomically(self.folder / TABLE, _csv(rows))
+        self._write_json(SUMMARY, summary)
+        write_atomically(self.folder / STOCK_RESULTS, self._stock(ranked))
 
     def _write_json(self, name: str, content: Any) -> None:
         write_atomically(self.folder / name, json.dumps(content, indent=1, default=str) + "\n")
@@ -87,77 +77,30 @@ class Results:
             results["best_value"] = best[0].values[0] if best else None
         return OmegaConf.to_yaml(OmegaConf.create(results))
 
-    def _winner(self, trial: FrozenTrial) -> str:
-        overrides = note_of(trial).overrides or self.space.overrides(trial.params)
-        return experiment_file(overrides, self.groups, self.command, self.folder)
 
-
-def rank(
-    trials: Sequence[FrozenTrial], maximize: Sequence[bool]
-) -> list[tuple[int | None, FrozenTrial]]:
+def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, FrozenTrial]]:
     """Order trials, the best first; those without a final value come last, unranked.
 
-    With several objectives rank 1 is the Pareto front, and the rest are ordered by how many
-    others dominate them.
+    With several objectives rank 1 is the Pareto front, in the order of the first objective; the
+    other finished trials follow in that order, unranked.
     """
-    signs = [-1.0 if up else 1.0 for up in maximize]
-    valued = [
-        t
-        for t in trials
-        if t.state is TrialState.COMPLETE
-        and t.values
-        and not is_over_budget(t)
-        and kind_of(t) != "duplicates"
-    ]
-    losses = {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in valued}
-    if len(signs) == 1:
-        valued.sort(key=lambda t: (losses[t.number], t.number))
-        ranked: list[tuple[int | None, FrozenTrial]] = list(enumerate(valued, start=1))
-    else:
-        places = {
-            t.number: 1 + sum(_dominates(losses[o.number], losses[t.number]) for o in valued)
-            for t in valued
-        }
-        ranked = [(places[t.number], t) for t in valued]
-        ranked.sort(key=lambda pair: (pair[0] or 0, losses[pair[1].number]))
+    signs = [-1.0 if d.name == "MAXIMIZE" else 1.0 for d in study.directions]
+    valued = [t for t in trials if _counts(t)]
+    valued.sort(key=lambda t: ([s * v for s, v in zip(signs, t.values, strict=True)], t.number))
+    ranked: list[tuple[int | None, FrozenTrial]] = list(enumerate(valued, start=1))
+    if len(signs) > 1:
+        front = {t.number for t in study.best_trials}
+        ranked = [(1, t) for t in valued if t.number in front]
+        ranked += [(None, t) for t in valued if t.number not in front]
     taken = {t.number for t in valued}
-    rest = sorted((t for t in trials if t.number not in taken), key=lambda t: t.number)
-    return ranked + [(None, t) for t in rest]
+    return ranked + [(None, t) for t in trials if t.number not in taken]
 
 
-def experiment_file(
-    overrides: Sequence[str], groups: frozenset[str], command: str, folder: Path
-) -> str:
-    """Write overrides as an `experiment` config: group choices as defaults, the rest nested."""
-    defaults: list[Any] = []
-    body = OmegaConf.create({})
-    only_on_command_line: list[str] = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        is_group = override.package is not None or key in groups or key.replace(".", "/") in groups
-        if override.is_delete() and not is_group:
-            only_on_command_line.append(override.input_line or key)
-        elif is_group:
-            package = f"@{override.package}" if override.package is not None else ""
-            choice = None if override.is_delete() else override.value()
-            word = "" if override.is_add() else "override "
-            if key == "experiment":
-                defaults.insert(0, choice)
-            else:
-                defaults.append({f"{word}/{key}{package}": choice})
-        else:
-            OmegaConf.update(body, key, plain_value(override.value()), force_add=True)
-    add = "experiment=best" if "experiment" in groups else "+experiment=best"
-    line = f"{command} --config-dir {shlex.quote(str(folder))} {add}"
-    line = " ".join([line, *map(shlex.quote, only_on_command_line)])
-    text = f"# @package _global_\n# Run it: {line}\n"
-    if defaults:
-        text += OmegaConf.to_yaml(OmegaConf.create({"defaults": [*defaults, "_self_"]})) + "\n"
-    return text + (OmegaConf.to_yaml(body) if len(body) else "")
-
-
-def _dominates(one: list[float], other: list[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
+def _counts(trial: FrozenTrial) -> bool:
+    """Whether a trial's value is its own and may win."""
+    if trial.state is not TrialState.COMPLETE or not trial.values:
+        return False
+    return not is_over_budget(trial) and kind_of(trial) != "duplicates"
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -6,12 +6,13 @@ import threading
 import time
 from typing import Any, Protocol
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_budget_sweeper.results.leaderboard import Results
-from hydra_budget_sweeper.study.store import stop
-from hydra_budget_sweeper.study.tally import Ledger
+from hydra_budget_sweeper.results.best import BestFile
+from hydra_budget_sweeper.results.leaderboard import Leaderboard
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import note_of
 
 log = logging.getLogger(__name__)
 
@@ -38,27 +39,36 @@ class Monitor:
     """
 
     def __init__(
-        self, study: optuna.Study, run: str, settings: _Settings, results: Results, live: bool
+        self,
+        store: StudyStore,
+        run: str,
+        settings: _Settings,
+        leaderboard: Leaderboard,
+        best_file: BestFile,
+        live: bool,
     ) -> None:
-        self.ledger = Ledger(study)
+        self.tally = Tally(store.study())
         self.share_feasible: float | None = None
         self.state = "running"
         self.reason: str | None = None  # why it stopped before its end
-        self._study = study
+        self._store = store
         self._run = run
         self._settings = settings
-        self._results = results
+        self._leaderboard = leaderboard
+        self._best_file = best_file
         self._live = live
         self._start = time.monotonic()
         self._first_trial: float | None = None  # when it began, of this start
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._shown = ""
+        self._shown = (-1, -1)  # trials proposed and finished when last shown
+        self._next_line = self._next_write = 0.0
+        self._complaints: set[str] = set()
         self._trained_before = 0
 
     def start(self) -> None:
-        self.ledger.refresh()
-        self._trained_before = self.ledger.trained
+        self.tally.refresh()
+        self._trained_before = self.tally.trained
         self._thread.start()
 
     def end(self, state: str, reason: str | None = None) -> None:
@@ -67,29 +77,36 @@ class Monitor:
         if self._thread.is_alive():
             self._thread.join()
         self.state, self.reason = state, reason
-        self.ledger.refresh()
+        self.tally.refresh()
         self.write()
         if self._live:
             sys.stderr.write("\x1b[2K")
         log.info(self.line())
 
     def write(self) -> None:
-        self._results.write(self.ledger, self.summary())
+        """Rewrite the tables; one that cannot be written stays as it was."""
+        try:
+            self._leaderboard.write(self.tally, self.summary())
+            best = self.tally.best()
+            if best is not None:
+                self._best_file.write_command(note_of(best).overrides, best.number)
+        except OSError as error:
+            self._complain(f"Cannot write the results just now: {error}")
 
     def summary(self) -> dict[str, Any]:
-        ledger = self.ledger
-        best = ledger.best()
+        tally = self.tally
+        best = tally.best()
         return {
             "state": self.state,
             "reason": self.reason,
             "n_trials": self._settings.n_trials,
-            "proposed": ledger.proposed,
-            "over_budget": ledger.counts["over_budget"],
-            "trained": ledger.trained,
-            "pruned": ledger.counts["pruned"],
-            "failed": ledger.counts["failed"],
-            "duplicates": ledger.counts["duplicates"],
-            "retried": ledger.retried,
+            "proposed": tally.proposed,
+            "over_budget": tally.counts["over_budget"],
+            "trained": tally.trained,
+            "pruned": tally.counts["pruned"],
+            "failed": tally.counts["failed"],
+            "duplicates": tally.counts["duplicates"],
+            "retried": tally.retried,
             "workers": self._settings.n_jobs,
             "seconds": round(time.monotonic() - self._start, 1),
             "share_feasible": self.share_feasible,
@@ -98,15 +115,15 @@ class Monitor:
         }
 
     def line(self) -> str:
-        counts = self.ledger.counts
+        counts = self.tally.counts
         parts = [
-            f"{self.ledger.trained}/{self._settings.n_trials} trained",
+            f"{self.tally.trained}/{self._settings.n_trials} trained",
             f"{counts['pruned']} pruned",
             f"{counts['failed']} failed",
             f"{counts['over_budget']} over budget",
-            f"{self.ledger.proposed} proposed",
+            f"{self.tally.proposed} proposed",
         ]
-        if (best := self.ledger.best()) is not None:
+        if (best := self.tally.best()) is not None:
             parts.append(f"best {best.values[0]:.6g} (trial {best.number})")
         if self.state == "running" and (left := self._seconds_left()) is not None:
             parts.append(f"{_duration(left)} left")
@@ -114,45 +131,50 @@ class Monitor:
 
     def _seconds_left(self) -> float | None:
         """By the pace since the first trial began; one that is under way counts as half done."""
-        if self._first_trial is None or self.ledger.trained == self._trained_before:
+        if self._first_trial is None or self.tally.trained == self._trained_before:
             return None
         now = time.monotonic()
-        done = (self.ledger.trained + self.ledger.claimed) / 2
+        done = (self.tally.trained + self.tally.claimed) / 2
         pace = (now - self._first_trial) / (done - self._trained_before)
         left = max(0.0, pace * (self._settings.n_trials - done))
         limit = self._settings.timeout
         return left if limit is None else min(left, max(0.0, self._start + limit - now))
 
     def _follow(self) -> None:
-        known = (-1, -1)
-        next_line = next_write = 0.0
         while not self._over.wait(_POLL_SECONDS):
             try:
-                self.ledger.refresh()
-            except Exception as error:
-                log.warning("Cannot read the study just now: %s", error)
-                continue
-            if self._first_trial is None and self.ledger.claimed > self._trained_before:
-                self._first_trial = time.monotonic()
-            self._check_timeout()
-            self._show_failures()
-            now = time.monotonic()
-            state = (self.ledger.proposed, len(self.ledger.finished))
-            if self._live:
-                self._show_live()
-            elif state[1] != known[1] and now >= next_line:
-                log.info(self.line())
-                next_line = now + _LINE_SECONDS
-            if state != known and now >= next_write:
-                self.write()
-                next_write = now + _WRITE_SHARE * (time.monotonic() - now)
-                known = state
+                self._look()
+            except Exception as error:  # a full disk, a lost server: the next look may do better
+                self._complain(f"Cannot follow the study just now: {error}")
+
+    def _look(self) -> None:
+        self.tally.refresh()
+        if self._first_trial is None and self.tally.claimed > self._trained_before:
+            self._first_trial = time.monotonic()
+        self._check_timeout()
+        self._show_failures()
+        now = time.monotonic()
+        state = (self.tally.proposed, len(self.tally.finished))
+        if self._live:
+            self._show_live()
+        elif state[1] != self._shown[1] and now >= self._next_line:
+            log.info(self.line())
+            self._next_line = now + _LINE_SECONDS
+        if state != self._shown and now >= self._next_write:
+            self.write()
+            self._next_write = now + _WRITE_SHARE * (time.monotonic() - now)
+            self._shown = state
+
+    def _complain(self, problem: str) -> None:
+        if problem not in self._complaints:
+            self._complaints.add(problem)
+            log.warning("%s", problem)
 
     def _check_timeout(self) -> None:
         limit = self._settings.timeout
         if limit is not None and time.monotonic() - self._start > limit:
             reason = f"hydra.sweeper.timeout={limit:g} s is over"
-            stop(self._study, self._run, reason, error=False)
+            self._store.stop(self._run, reason, error=False)
 
     def _show_live(self) -> None:
         # The cursor goes back to the line's start, so that whatever else is printed begins there.
@@ -163,8 +185,8 @@ class Monitor:
         """Show failures that a worker whose output is set aside could not show itself."""
         if not self._live:
             return
-        new = self.ledger.finished[self._failures_seen :]
-        self._failures_seen = len(self.ledger.finished)
+        new = self.tally.finished[self._failures_seen :]
+        self._failures_seen = len(self.tally.finished)
         for trial in new:
             if trial.state is TrialState.FAIL:
                 sys.stderr.write(f"\x1b[2K{describe_failure(trial)}\n")
@@ -174,8 +196,6 @@ class Monitor:
 
 def describe_failure(trial: FrozenTrial) -> str:
     """Say in three lines what failed, with what settings, and where."""
-    from hydra_budget_sweeper.study.tally import note_of
-
     note = note_of(trial)
     return (
         f"Trial {trial.number} failed: {note.error}\n"

@@ -1,67 +1,15 @@
 """What the study's trials amount to: counted once each, whoever asks however often."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-# One system attribute of a trial holds what the sweep knows of it (see `Note`).
-NOTE = "budget_sweep"
+from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of, point
 
 
-@dataclass
-class Note:
-    """What the sweep writes down beside a trial.
-
-    A trial with `started` has been claimed for training: it counts toward `n_trials` unless it
-    fails. `worker` is who runs it, `run` the start of the sweep that worker belongs to.
-    """
-
-    worker: str = ""
-    run: str = ""
-    started: str | None = None
-    overrides: list[str] = field(default_factory=list)
-    folder: str | None = None
-    retries: int = 0
-    last_step: int | None = None
-    seconds: float | None = None
-    duplicate_of: int | None = None
-    error: str | None = None
-    traceback: str | None = None
-
-
-def note_of(trial: FrozenTrial) -> Note:
-    """Read what the sweep wrote down beside a trial."""
-    return Note(**trial.system_attrs.get(NOTE, {}))
-
-
-def write_note(study: Study, trial_id: int, note: Note) -> None:
-    """Write it down, unsaid fields left out."""
-    unsaid = vars(Note())
-    plain = {key: value for key, value in vars(note).items() if value != unsaid[key]}
-    study._storage.set_trial_system_attr(trial_id, NOTE, plain)
-
-
-def is_over_budget(trial: FrozenTrial) -> bool:
-    """Return whether a trial is over one of its limits."""
-    return any(value > 0 for value in trial.constraints.values())
-
-
-def kind_of(trial: FrozenTrial) -> str:
-    """Name what became of a finished trial: one of the counts of `Ledger`."""
-    note = trial.system_attrs.get(NOTE, {})
-    if note.get("duplicate_of") is not None:
-        return "duplicates"
-    if trial.state is TrialState.COMPLETE:
-        return "complete"
-    if trial.state is TrialState.FAIL:
-        return "failed"
-    return "pruned" if note.get("started") else "over_budget"
-
-
-class Ledger:
+class Tally:
     """Running counts over one study; `refresh` reads only what was not finished before."""
 
     def __init__(self, study: Study) -> None:
@@ -80,7 +28,7 @@ class Ledger:
         self._retries_done = 0
 
     def refresh(self) -> None:
-        trials = self._study._storage.get_all_trials(self._study._study_id, deepcopy=False)
+        trials = self._study.get_trials(deepcopy=False)
         fresh = [trials[t.number] for t in self.open] + trials[self._seen :]
         self._seen = len(trials)
         self.open = []
@@ -158,11 +106,6 @@ class Ledger:
             if note.started:
                 self.trained_configs[note.started] = trial
         self._last_started = max(self._last_started, trial.number)
-
-
-def point(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Name a candidate by its values, so that two can be compared."""
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
 
 
 def _is_started(trial: FrozenTrial) -> bool:

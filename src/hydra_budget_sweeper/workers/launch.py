@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.study.store import WORKERS
+from hydra_budget_sweeper.study.place import WORKERS
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.worker import Worker
 

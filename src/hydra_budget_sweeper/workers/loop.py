@@ -8,22 +8,18 @@ in its own folder.
 
 import logging
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
-from hydra_budget_sweeper.compose import fingerprint
+from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.limits import excess
-from hydra_budget_sweeper.study.store import reseed, stop
-from hydra_budget_sweeper.study.tally import Note, note_of, write_note
-from hydra_budget_sweeper.workers.claim import fail, propose, put_back
+from hydra_budget_sweeper.space.limits import Violations, excess
+from hydra_budget_sweeper.study.sampler import reseed
+from hydra_budget_sweeper.study.trials import Note, note_of, suggest
+from hydra_budget_sweeper.workers.claim import propose
+from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
 from hydra_budget_sweeper.workers.trial import Outcome, run_trial
 
@@ -35,7 +31,7 @@ class TrialLoop:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.study, self.plan = session.study, session.plan
+        self.store, self.plan = session.store, session.plan
 
     def work(self) -> int:
         """Take trials until there are no more; return how many were trained here."""
@@ -55,18 +51,39 @@ class TrialLoop:
 
     def _attempt(self, trial: Trial) -> bool:
         """Bring one trial to its end; return whether it was trained."""
-        overrides = self._suggest(trial)
-        note = note_of(self.session.frozen(trial))
-        if note.started is None:
-            config = self._admit(trial, note, overrides)
-        else:
-            again = [*note.overrides, *self.session.settings.retry_overrides]
-            config = self.session.composer.job_config(again, trial.number)
-        if config is None:
+        candidate = self._candidate(trial)
+        if candidate is None:
             return False
-        outcome = run_trial(self.session, trial, config)
+        outcome = run_trial(self.session, trial, candidate)
         self._tell(trial, outcome)
         return outcome.state is not TrialState.FAIL
+
+    def _candidate(self, trial: Trial) -> Candidate | None:
+        """Return what is to be trained; else tell the study why nothing is."""
+        note = note_of(self.store.trial(trial.number))
+        try:
+            if note.started is not None:
+                return self._again(trial, note)
+            candidate = self.session.composer.compose(self._suggest(trial), trial.number)
+            violations = self._violations(candidate)
+            digest = candidate.fingerprint
+        except SweepError:
+            raise
+        except Exception as error:
+            # The candidate's own fault, or that of a function for it: the others may do better.
+            self._tell(trial, Outcome.failure(error))
+            return None
+        return candidate if self._admit(trial, note, candidate, violations, digest) else None
+
+    def _again(self, trial: Trial, note: Note) -> Candidate:
+        overrides = [*note.overrides, *self.session.settings.retry_overrides]
+        candidate = self.session.composer.compose(overrides, trial.number)
+        candidate.place_in(note.folder or candidate.subdir)
+        return candidate
+
+    def _violations(self, candidate: Candidate) -> Violations:
+        with candidate.as_current_job():
+            return self.plan.constraints.violations(candidate.task)
 
     def _suggest(self, trial: Trial) -> list[str]:
         """Draw the values still to be drawn; return the candidate's overrides."""
@@ -79,7 +96,7 @@ class TrialLoop:
         for axis in space.axes:
             if space.active(axis, params):
                 reseed(sampler, seed, trial.number, axis.name)
-                params[axis.name] = trial._suggest(axis.name, axis.distribution)
+                params[axis.name] = suggest(trial, axis)
         if self.plan.extend is None:
             return space.overrides(params)
         self.plan.extend(self.plan.master, trial)
@@ -90,54 +107,70 @@ class TrialLoop:
             )
         return space.overrides(trial.params)
 
-    def _admit(self, trial: Trial, note: Note, overrides: list[str]) -> DictConfig | None:
-        """Return the job of a new candidate that is to be trained; else tell the study why not."""
-        candidate = self.session.composer.task_config(overrides)
-        violations = self.plan.constraints.violations(candidate)
+    def _admit(
+        self,
+        trial: Trial,
+        note: Note,
+        candidate: Candidate,
+        violations: Violations,
+        digest: str,
+    ) -> bool:
+        """Claim a new candidate for training; else tell the study why it is not trained."""
         for name, value in violations.items():
             trial.set_constraint(name, value)
         for name, text in self.plan.space.fixed.items():
             trial.set_user_attr(name, text)
         if excess(violations) > 0:
-            self.session.tell(trial, TrialState.PRUNED)
-            return None
-        digest = fingerprint(candidate)
-        job = self.session.composer.job_config(overrides, trial.number)
-        folder = _folder_of(job)
+            self.store.tell(trial, TrialState.PRUNED)
+            return False
         with self.session.lock():
-            ledger = self.session.ledger
-            ledger.refresh()
+            tally = self.session.tally
+            tally.refresh()
             if self._is_duplicate(trial, note, digest):
-                return None
-            if ledger.claimed >= self.session.settings.n_trials:
-                put_back(self.study, trial._trial_id, note)
-                return None
-            _set_aside(self.plan.place.folder / folder)
-            started = replace(note, started=digest, overrides=overrides, folder=folder)
-            write_note(self.study, trial._trial_id, started)
-        return job
+                return False
+            if tally.claimed >= self.session.settings.n_trials:
+                self.store.put_back(trial.number, note)
+                return False
+            folder = self._make_folder(trial, candidate)
+            started = replace(
+                note, started=digest, overrides=list(candidate.overrides), folder=folder
+            )
+            self.store.write_note(trial.number, started)
+        return True
+
+    def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
+        wanted, tally = candidate.subdir, self.session.tally
+
+        def is_taken(name: str) -> bool:
+            return any(note_of(t).folder == name for t in (*tally.open, *tally.finished))
+
+        folder = make_folder(self.plan.place.folder, wanted, trial.number, is_taken)
+        if folder != wanted:
+            log.warning("%s is not free for trial %d: it is in %s", wanted, trial.number, folder)
+        candidate.place_in(folder)
+        return folder
 
     def _is_duplicate(self, trial: Trial, note: Note, digest: str) -> bool:
-        ledger = self.session.ledger
-        twin = ledger.trained_configs.get(digest) or ledger.running_with(digest)
+        tally = self.session.tally
+        twin = tally.trained_configs.get(digest) or tally.running_with(digest)
         if twin is None or twin.number == trial.number:
             return False
-        write_note(self.study, trial._trial_id, replace(note, duplicate_of=twin.number))
+        self.store.write_note(trial.number, replace(note, duplicate_of=twin.number))
         values = twin.values if twin.state is TrialState.COMPLETE else None
         # One that is still being trained has no value to give: FAIL is what samplers pass over.
         state = twin.state if twin.state.is_finished() else TrialState.FAIL
-        self.session.tell(trial, state, values)
+        self.store.tell(trial, state, values)
         return True
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         note = replace(
-            note_of(self.session.frozen(trial)),
+            note_of(self.store.trial(trial.number)),
             seconds=outcome.seconds,
             error=outcome.error,
             traceback=outcome.traceback,
         )
-        write_note(self.study, trial._trial_id, note)
-        self.session.tell(trial, outcome.state, outcome.values)
+        self.store.write_note(trial.number, note)
+        self.store.tell(trial, outcome.state, outcome.values)
         if outcome.state is TrialState.FAIL:
             self.session.log_as_worker()
             log.error(
@@ -150,41 +183,15 @@ class TrialLoop:
 
     def _abandon(self, trial: Trial, error: BaseException) -> None:
         """Leave no trial RUNNING behind: what was interrupted waits, what is broken fails."""
-        frozen = self.session.frozen(trial)
+        frozen = self.store.trial(trial.number)
         if frozen.state is not TrialState.RUNNING:
             return
-        if isinstance(error, Exception):
-            fail(self.study, frozen, f"{type(error).__name__}: {error}", traceback.format_exc())
-            stop(self.study, self.plan.run, f"Trial {trial.number} cannot be set up: {error}")
+        if isinstance(error, SweepError):
+            self.store.put_back(trial.number, note_of(frozen))
+            self.store.stop(self.plan.run, str(error))
+        elif isinstance(error, Exception):
+            told = f"{type(error).__name__}: {error}"
+            self.store.fail(trial.number, told, traceback.format_exc())
+            self.store.stop(self.plan.run, f"Trial {trial.number} cannot be set up: {error}")
         else:
-            put_back(self.study, frozen._trial_id, note_of(frozen))
-
-
-def _folder_of(job: DictConfig) -> str:
-    """Return the job's folder below the sweep's."""
-    subdir = OmegaConf.to_container(job.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index,call-overload]
-    if "${hydra:" not in str(subdir):
-        return str(job.hydra.sweep.subdir)
-    with _hydra_config(job):
-        return str(job.hydra.sweep.subdir)
-
-
-def _set_aside(folder: Path) -> None:
-    """Move what an earlier, unrelated sweep left where a new trial is to write."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.stale-{number}")).exists():
-        number += 1
-    folder.rename(aside)
-    log.warning("%s was not empty; what was there is now in %s", folder, aside.name)
-
-
-@contextmanager
-def _hydra_config(config: DictConfig) -> Iterator[None]:
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)
-    try:
-        yield
-    finally:
-        HydraConfig.instance().cfg = before
+            self.store.put_back(trial.number, note_of(frozen))

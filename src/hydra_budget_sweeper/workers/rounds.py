@@ -7,7 +7,8 @@ from collections.abc import Callable
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.study.tally import Ledger, note_of
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.liveness import Watch
 from hydra_budget_sweeper.workers.session import Plan
@@ -27,7 +28,7 @@ class Rounds:
         tally: A view of the study that nobody else uses.
     """
 
-    def __init__(self, workers: Workers, plan: Plan, tally: Ledger) -> None:
+    def __init__(self, workers: Workers, plan: Plan, tally: Tally) -> None:
         self._workers, self._plan, self._tally = workers, plan, tally
         self._watch = Watch(plan.hidden, plan.settings.lease)
         self._found_nothing: tuple[int, ...] | None = None

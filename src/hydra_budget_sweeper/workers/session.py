@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 
 from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints
+from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.study.store import (
-    WORKERS,
-    StudyPlace,
-    build_pruner,
-    build_sampler,
-    stopped,
-)
-from hydra_budget_sweeper.study.tally import Ledger
+from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
+from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
+from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.workers.liveness import Watch
 from hydra_budget_sweeper.workers.locks import exclusive
 from hydra_budget_sweeper.workers.signals import Interrupts
@@ -41,7 +36,7 @@ class Plan:
     place: StudyPlace
     settings: Settings
     space: Space
-    constraints: Constraints
+    constraints: Limits
     extend: Callable[[DictConfig, Trial], None] | None
     seed: int
     master: DictConfig
@@ -76,15 +71,11 @@ class Session:
         self.task, self.context = task, context
         self.name, self.interrupts = name, interrupts
         self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
-        self.study = optuna.load_study(
-            storage=plan.place.open_storage(),
-            study_name=plan.place.name,
-            sampler=self.sampler,
-            pruner=build_pruner(self.settings.pruner, len(self.settings.directions)),
-        )
-        self.ledger = Ledger(self.study)
+        pruner = build_pruner(self.settings.pruner, len(self.settings.directions))
+        self.store = StudyStore(plan.place.open_storage(), plan.place.name, self.sampler, pruner)
+        self.tally = Tally(self.store.study())
         self.watch = Watch(plan.hidden, self.settings.lease)
-        self.composer = Composer(context.config_loader, plan.master, plan.example)
+        self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg
         self._log_is_trials = False
 
@@ -93,20 +84,7 @@ class Session:
         return exclusive(self.plan.hidden / "claim.lock")
 
     def stopped(self) -> bool:
-        return stopped(self.study, self.plan.run) is not None
-
-    def frozen(self, trial: Trial | FrozenTrial) -> FrozenTrial:
-        """Return what the study holds of a trial now."""
-        return self.study._storage.get_trial(trial._trial_id)
-
-    def tell(self, trial: Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """End a trial in the study."""
-        try:
-            self.study.tell(trial, values=values, state=state)
-        except RuntimeError as error:
-            # The grid sampler stops the study after its last point; the queue sees to that.
-            if "Study.stop" not in str(error):
-                raise
+        return self.store.stopped(self.plan.run) is not None
 
     @contextmanager
     def job(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import reprlib
 import signal
 import threading
 import time
@@ -13,11 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hydra.core.utils import JobStatus, run_job
+from hydra.core.utils import run_job
 from omegaconf import DictConfig
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
+from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.reporting import reporting_to
 from hydra_budget_sweeper.workers.session import Session
 
@@ -34,12 +36,24 @@ class Outcome:
     error: str | None = None
     traceback: str | None = None
 
+    @classmethod
+    def failure(cls, error: BaseException, seconds: float = 0.0) -> "Outcome":
+        """Keep what an exception says, and where it came from."""
+        lines = traceback.format_exception(error)
+        last = traceback.format_exception_only(error)[0].strip().splitlines()
+        return cls(
+            TrialState.FAIL,
+            seconds,
+            error=last[0] if last else type(error).__name__,
+            traceback="".join(lines)[-20_000:],
+        )
+
 
 class TrialTimeout(RuntimeError):
     """The trial took longer than `hydra.sweeper.trial_timeout`."""
 
 
-def run_trial(session: Session, trial: Trial, config: DictConfig) -> Outcome:
+def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
     """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker."""
     start = time.monotonic()
     pruned: list[str] = []
@@ -64,51 +78,49 @@ def run_trial(session: Session, trial: Trial, config: DictConfig) -> Outcome:
     with session.job():
         job = run_job(
             task_function=guarded,
-            config=config,
+            config=candidate.job,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
             hydra_context=session.context,
         )
     seconds = time.monotonic() - start
     if pruned:
-        folder = Path(config.hydra.runtime.output_dir)
-        (folder / "PRUNED").write_text(f"{pruned[0]}\n", encoding="utf-8")
+        _mark_pruned(Path(candidate.job.hydra.runtime.output_dir), pruned[0])
         return Outcome(TrialState.PRUNED, seconds)
-    if job.status is JobStatus.FAILED:
-        return _failure(job._return_value, seconds)
-    return _success(job._return_value, len(session.settings.directions), seconds)
+    try:
+        return _success(job.return_value, len(session.settings.directions), seconds)
+    except Exception as error:
+        return Outcome.failure(error, seconds)
+
+
+def _mark_pruned(folder: Path, reason: str) -> None:
+    try:
+        (folder / "PRUNED").write_text(f"{reason}\n", encoding="utf-8")
+    except OSError as error:  # the study knows it as well
+        log.warning("Cannot write %s: %s", folder / "PRUNED", error)
 
 
 def _success(returned: Any, n_objectives: int, seconds: float) -> Outcome:
+    wanted = "a number" if n_objectives == 1 else f"{n_objectives} numbers"
     try:
         values = [float(v) for v in ([returned] if n_objectives == 1 else returned)]
-    except (TypeError, ValueError):
-        wanted = "a number" if n_objectives == 1 else f"{n_objectives} numbers"
-        error = f"the task must return {wanted}, but returned {returned!r}"
-        return Outcome(TrialState.FAIL, seconds, error=error)
+    except Exception as error:  # whatever converting it raises, a late CUDA fault included
+        told = "" if isinstance(error, TypeError | ValueError) else f" ({error})"
+        problem = f"the task must return {wanted}, but returned {reprlib.repr(returned)}{told}"
+        return Outcome(TrialState.FAIL, seconds, error=problem)
     if len(values) != n_objectives:
-        error = f"the task must return {n_objectives} numbers, but returned {len(values)}"
-        return Outcome(TrialState.FAIL, seconds, error=error)
+        problem = f"the task must return {wanted}, but returned {len(values)}"
+        return Outcome(TrialState.FAIL, seconds, error=problem)
     if not all(map(math.isfinite, values)):
         shown = values[0] if n_objectives == 1 else values
         return Outcome(TrialState.FAIL, seconds, error=f"the task returned {shown}")
     return Outcome(TrialState.COMPLETE, seconds, values)
 
 
-def _failure(error: BaseException, seconds: float) -> Outcome:
-    lines = traceback.format_exception(error)
-    last = lines[-1].strip().splitlines()
-    return Outcome(
-        TrialState.FAIL,
-        seconds,
-        error=last[0] if last else type(error).__name__,
-        traceback="".join(lines)[-20_000:],
-    )
-
-
 class _Reporter:
     def __init__(self, session: Session, trial: Trial) -> None:
         self._trial = trial
+        self._reported = set(session.store.trial(trial.number).intermediate_values)
         self._limit = session.settings.trial_timeout
         self._start = time.monotonic()
         self._interrupts = session.interrupts
@@ -123,11 +135,11 @@ class _Reporter:
             raise TrialTimeout(f"not finished after trial_timeout={self._limit:g} s")
         if not self._single:
             return
-        known = self._trial._cached_frozen_trial.intermediate_values
-        if step not in known:
+        if step not in self._reported:
             self._trial.report(value, step)
+            self._reported.add(step)
         # A resumed trial that repeats early steps is judged where it had got to, not again.
-        if step >= max(known, default=step) and self._trial.should_prune():
+        if step >= max(self._reported) and self._trial.should_prune():
             raise TrialPruned(f"at step {step}")
 
 

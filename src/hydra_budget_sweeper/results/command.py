@@ -1,0 +1,56 @@
+"""The command that runs one trial again, as its sweep was started."""
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hydra_budget_sweeper.storage_url import without_password
+
+# Settings of Hydra that a single run has no use for.
+_OF_SWEEPS = ("hydra/sweeper", "hydra/launcher", "hydra.sweep", "hydra.launcher", "hydra.mode")
+
+
+def rerun_command(master: DictConfig, overrides: Sequence[str]) -> str:
+    """Write the shell command of a single run with a trial's overrides.
+
+    Args:
+        master: The sweep's own configuration, which knows Hydra's overrides.
+        overrides: The trial's.
+    """
+    kept = [o for o in master.hydra.overrides.hydra if not o.lstrip("+~").startswith(_OF_SWEEPS)]
+    words = [*_flags(), *map(without_password, kept), *overrides]
+    return " ".join([program(), *map(shlex.quote, words)])
+
+
+def program() -> str:
+    """Return how the running application is started from a shell."""
+    main = sys.modules.get("__main__")
+    module = getattr(getattr(main, "__spec__", None), "name", None)
+    if module is not None:
+        return f"python -m {module.removesuffix('.__main__')}"
+    script = sys.argv[0]
+    if Path(script).suffix == ".py" or not os.access(script, os.X_OK):
+        return f"python {shlex.quote(script)}"
+    name = Path(script).name
+    return shlex.quote(name if shutil.which(name) == script else script)
+
+
+def _flags() -> Iterator[str]:
+    """Return Hydra's own flags that decide what is composed, as they were given."""
+    parser = argparse.ArgumentParser(add_help=False)
+    places = ("config-path", "config-name", "config-dir")
+    for place, short in zip(places, ("-cp", "-cn", "-cd"), strict=True):
+        parser.add_argument(f"--{place}", short)
+    parser.add_argument("--multirun", "-m", action="store_true")
+    given, _ = parser.parse_known_args(sys.argv[1:])
+    for place in places:
+        if (value := getattr(given, place.replace("-", "_"))) is not None:
+            yield from (f"--{place}", value)
+    if not given.multirun:
+        yield "hydra.mode=RUN"  # the configuration itself asks for many runs

@@ -1,0 +1,76 @@
+"""What the sweep knows of one trial beyond what Optuna does."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hydra_budget_sweeper.space.axes import Axis
+
+# One system attribute of a trial holds what the sweep knows of it (see `Note`).
+NOTE = "budget_sweep"
+
+
+@dataclass
+class Note:
+    """What the sweep writes down beside a trial.
+
+    A trial with `started` has been claimed for training: it counts toward `n_trials` unless it
+    fails. `worker` is who runs it, `run` the start of the sweep that worker belongs to.
+    """
+
+    worker: str = ""
+    run: str = ""
+    started: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    folder: str | None = None
+    retries: int = 0
+    last_step: int | None = None
+    seconds: float | None = None
+    duplicate_of: int | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Return what is to be written down, fields that say nothing left out."""
+        unsaid = vars(Note())
+        return {key: value for key, value in vars(self).items() if value != unsaid[key]}
+
+
+def note_of(trial: FrozenTrial) -> Note:
+    """Read what the sweep wrote down beside a trial."""
+    return Note(**trial.system_attrs.get(NOTE, {}))
+
+
+def is_over_budget(trial: FrozenTrial) -> bool:
+    """Return whether a trial is over one of its limits."""
+    return any(value > 0 for value in trial.constraints.values())
+
+
+def kind_of(trial: FrozenTrial) -> str:
+    """Name what became of a finished trial: one of the counts of `Tally`."""
+    note = trial.system_attrs.get(NOTE, {})
+    if note.get("duplicate_of") is not None:
+        return "duplicates"
+    if trial.state is TrialState.COMPLETE:
+        return "complete"
+    if trial.state is TrialState.FAIL:
+        return "failed"
+    return "pruned" if note.get("started") else "over_budget"
+
+
+def point(params: dict[str, Any]) -> tuple[Any, ...]:
+    """Name a candidate by its values, so that two can be compared."""
+    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+
+
+def suggest(trial: Trial, axis: Axis) -> Any:
+    """Let the sampler of `trial` choose a value of `axis`."""
+    d = axis.distribution
+    if isinstance(d, CategoricalDistribution):
+        return trial.suggest_categorical(axis.name, d.choices)
+    if isinstance(d, IntDistribution):
+        return trial.suggest_int(axis.name, d.low, d.high, step=d.step, log=d.log)
+    assert isinstance(d, FloatDistribution)
+    return trial.suggest_float(axis.name, d.low, d.high, step=d.step, log=d.log)
