@@ -45,7 +45,8 @@ from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
-from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.liveness import Presence
+from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 

@@ -22,7 +22,8 @@ from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
 from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.workers.liveness import Watch, exclusive
+from hydra_budget_sweeper.workers.liveness import Watch
+from hydra_budget_sweeper.workers.locks import exclusive
 from hydra_budget_sweeper.workers.signals import Interrupts
 from hydra_budget_sweeper.workers.walk import Walk
 
