@@ -1,6 +1,7 @@
 """Search spaces: the stock grammar read alike, and what is new in ours."""
 
 import math
+import random
 from typing import Any
 
 import optuna
