@@ -20,7 +20,9 @@ def _failures(settings: Settings, tally: Tally, run: str) -> Stop | None:
         settings.n_trials,
         settings.max_repeated_errors,
     )
-    recent = [error for of_run, error in tally.failures_in_a_row if of_run == run]
+    in_a_row = [failure for failure in tally.failures_in_a_row if failure.run == run]
+    recent = [failure.error for failure in in_a_row]
+    n_trained = sum(failure.trained for failure in in_a_row)
     failed, finished = tally.counts["failed"], tally.counts["failed"] + tally.trained
     tolerated = rate * max(n_trials, finished)
     go_on = "To go on: the same command on the same folder"
@@ -36,9 +38,9 @@ def _failures(settings: Settings, tally: Tally, run: str) -> Stop | None:
             f"hydra.sweeper.max_repeated_errors={same} says how many end it, "
             "hydra.sweeper.max_failure_rate=1 that none do"
         )
-    if recent and len(recent) >= n_trials:
+    if n_trained and n_trained >= n_trials:
         return Stop(
-            f"{len(recent)} trials in a row failed, as many as hydra.sweeper.n_trials={n_trials}, "
+            f"{n_trained} trials in a row failed, as many as hydra.sweeper.n_trials={n_trials}, "
             f"and none succeeded between. The last: {recent[-1]}. {go_on}",
             error=False,
         )
@@ -50,11 +52,11 @@ def _nothing_to_train(settings: Settings, tally: Tally) -> Stop | None:
     n, over, repeats = fruitless.total(), fruitless["over_budget"], fruitless["duplicates"]
     if n < settings.max_infeasible:
         return None
-    if not repeats:
+    if over == n:
         return Stop(f"{over} proposals in a row were over the limits")
-    if not over:
+    if repeats == n:
         return Stop(f"{repeats} proposals in a row repeated what had been tried", error=False)
     return Stop(
         f"{n} proposals in a row brought nothing to train: {over} were over the limits, {repeats} "
-        "repeated what had been tried"
+        f"repeated what had been tried, {n - over - repeats} failed before their training"
     )

@@ -1,7 +1,7 @@
 """What the study's trials amount to: counted once each, whoever asks however often."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna import Study
 from optuna.study import StudyDirection
@@ -9,6 +9,14 @@ from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of
+
+
+class Failure(NamedTuple):
+    """One failed trial, of the start `run` of the sweep."""
+
+    run: str
+    error: str
+    trained: bool  # or it failed before, while it was composed or judged
 
 
 class Tally:
@@ -27,7 +35,7 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.finished: list[FrozenTrial] = []
         self.trained_configs: dict[str, FrozenTrial] = {}
-        self.failures_in_a_row: list[tuple[str, str]] = []
+        self.failures_in_a_row: list[Failure] = []
         self.runs_with_failures: set[str] = set()
         self.repeats_in_a_row = 0
         self.tried: set[tuple[Any, ...]] = set()
@@ -97,7 +105,8 @@ class Tally:
             self.repeats_in_a_row = self.repeats_in_a_row + 1 if point in self.tried else 0
             self.tried.add(point)
         self._retries_done += note.retries
-        if kind in ("over_budget", "duplicates") and trial.number > self._last_started:
+        untrained = kind in ("over_budget", "duplicates") or not note.started
+        if untrained and trial.number > self._last_started:
             self._fruitless.append((trial.number, kind))
         if kind == "over_budget":
             return
@@ -105,7 +114,7 @@ class Tally:
         if note.folder:
             self._folders.add(note.folder)
         if kind == "failed":
-            self.failures_in_a_row.append((note.run, note.error or ""))
+            self.failures_in_a_row.append(Failure(note.run, note.error or "", bool(note.started)))
             self.runs_with_failures.add(note.run)
         elif kind != "duplicates":
             self.failures_in_a_row.clear()
