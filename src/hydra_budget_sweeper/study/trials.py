@@ -1,6 +1,7 @@
 """What the sweep knows of one trial beyond what Optuna does."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -59,6 +60,16 @@ def kind_of(trial: FrozenTrial) -> str:
     if trial.state is TrialState.FAIL:
         return "failed"
     return "pruned" if note.get("started") else "over_budget"
+
+
+def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
+    """Say what failed, with what overrides, and in which folder, if it came to have one."""
+    note = note_of(trial)
+    lines = [
+        f"Trial {trial.number} failed: {note.error}",
+        f"  overrides: {' '.join(note.overrides)}",
+    ]
+    return "\n".join([*lines, *([f"  folder: {sweep / note.folder}"] if note.folder else [])])
 
 
 def suggest(trial: Trial, axis: Axis) -> Any:

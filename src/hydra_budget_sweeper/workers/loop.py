@@ -18,7 +18,7 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.sampler import reseed
 from hydra_budget_sweeper.study.store import Stop
-from hydra_budget_sweeper.study.trials import Note, note_of, suggest
+from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
@@ -62,16 +62,19 @@ class TrialLoop:
     def _candidate(self, trial: Trial) -> Candidate | None:
         """Return what is to be trained; else tell the study why nothing is."""
         note = note_of(self.store.trial(trial.number))
+        overrides: list[str] = []
         try:
             if note.started is not None:
                 return self._again(trial, note)
-            candidate = self.session.composer.compose(self._suggest(trial), trial.number)
+            overrides = self._suggest(trial)
+            candidate = self.session.composer.compose(overrides, trial.number)
             violations = self._violations(candidate)
             digest = candidate.fingerprint
         except SweepError:
             raise
         except Exception as error:
             # The candidate's own fault, or that of a function for it: the others may do better.
+            self.store.write_note(trial.number, replace(note, overrides=overrides))
             self._tell(trial, Outcome.failure(error))
             return None
         return candidate if self._admit(trial, note, candidate, violations, digest) else None
@@ -173,13 +176,8 @@ class TrialLoop:
             log.warning("Trial %d has another worker by now; its end here is dropped", trial.number)
         elif outcome.state is TrialState.FAIL:
             self.session.log_as_worker()
-            note = note_of(self.store.trial(trial.number))
             log.error(
-                "Trial %d failed: %s\n  overrides: %s\n  folder: %s",
-                trial.number,
-                outcome.error,
-                " ".join(note.overrides),
-                self.plan.place.folder / (note.folder or ""),
+                "%s", describe_failure(self.store.trial(trial.number), self.plan.place.folder)
             )
 
     def _abandon(self, trial: Trial, error: BaseException) -> None:
