@@ -1,7 +1,6 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import shlex
 import signal
 import sys
 import uuid
@@ -22,6 +21,7 @@ from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.leaderboard import (
     LEADERBOARD,
     STOCK_RESULTS,
@@ -45,7 +45,8 @@ from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
-from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.liveness import Presence
+from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 
@@ -109,10 +110,12 @@ class Sweep:
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.store = open_study(self.place, settings.directions, self._identity())
+        self.store = open_study(
+            self.place, settings.directions, self._identity(), settings.free_settings
+        )
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        leaderboard = Leaderboard(self.folder, watched, self.space)
+        leaderboard = Leaderboard(self.folder, watched.study(), self.space)
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
@@ -249,7 +252,7 @@ class Sweep:
             for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    self.store.put_back(trial.number, note)
+                    self.store.put_back(note.worker, trial.number)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -263,10 +266,8 @@ class Sweep:
 
     def _say_how_to_resume(self) -> None:
         done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
-        setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
-        print(
-            f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
-        )
+        place = setting("hydra.sweep.dir", str(self.folder))
+        print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 
     def _write_best(self) -> FrozenTrial | None:
         """Write the winner down, with several objectives the first of the front."""

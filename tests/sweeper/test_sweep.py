@@ -221,11 +221,11 @@ def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["x=interval(-5,6)"], ["space x: interval(-5.0,5.0) -> interval(-5.0,6.0)"]),
-        ([X, "y=interval(0,1)"], ["space y: (absent) ->"]),
-        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] -> ['maximize']"]),
-        ([X, LIMITS], ["constraints: None -> bowl.limits"]),
-        ([X, "width=5"], ["fixed width: (absent) -> 5"]),
+        (["x=interval(-5,6)"], ["space x: interval(-5,5) → interval(-5,6)"]),
+        ([X, "y=interval(0,1)"], ["space y: (absent) → interval(0,1)"]),
+        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] → ['maximize']"]),
+        ([X, LIMITS], ["constraints: None → bowl.limits"]),
+        ([X, "width=5"], ["fixed width: (absent) → 5"]),
     ],
     ids=["range", "parameter", "direction", "constraints", "fixed"],
 )
@@ -331,10 +331,11 @@ def test_tolerated_failures_are_shown_kept_and_not_counted(tmp_path: Path) -> No
 
 def test_the_same_error_again_and_again_ends_the_sweep(tmp_path: Path) -> None:
     ended = sweep(
-        tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=1", expect=1
+        tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=0.9", expect=1
     )
     why = "3 trials in a row failed with the same error"
     assert why in ended.stderr and why in summary(tmp_path)["reason"]
+    assert "max_repeated_errors=3" in ended.stderr and "max_failure_rate=1" in ended.stderr
     assert states(tmp_path) == {"FAIL": 3}
 
 

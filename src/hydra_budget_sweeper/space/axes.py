@@ -211,10 +211,10 @@ def hydra_words(distribution: BaseDistribution, literal: frozenset[str] = frozen
     assert isinstance(d, IntDistribution | FloatDistribution)
     if isinstance(d, FloatDistribution) and d.step is not None:
         stop = Decimal(str(d.high)) + Decimal(str(d.step))
-        return f"range({d.low},{float(stop)},{d.step})"
+        return f"range({_number(d.low)},{_number(float(stop))},{d.step})"
     if isinstance(d, IntDistribution) and not d.log and d.step != 1:
         return f"range({d.low},{d.high + 1},{d.step})"
-    interval = f"interval({d.low},{d.high})"
+    interval = f"interval({_number(d.low)},{_number(d.high)})"
     if isinstance(d, IntDistribution):
         interval = f"int({interval})"
     return f"tag(log,{interval})" if d.log else interval
@@ -228,6 +228,10 @@ def described_in_words(description: str) -> str:
     choices = getattr(distribution, "choices", ())
     strings = frozenset(choice for choice in choices if isinstance(choice, str))
     return hydra_words(distribution, strings) + description[end:]
+
+
+def _number(value: float) -> str:
+    return repr(value).removesuffix(".0")
 
 
 def _is_number(value: Any) -> bool:

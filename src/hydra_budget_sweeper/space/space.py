@@ -1,20 +1,16 @@
 """A search space: what is suggested in which order, and the overrides of one candidate."""
 
-from collections.abc import Container, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
-from random import Random
 from typing import Any
 
 from hydra_budget_sweeper.space.axes import Axis, Condition
 from hydra_budget_sweeper.space.grammar import override_text, read_value
 
 Params = dict[str, Any]
-
-# Candidates drawn in search of an untried one before all are walked through.
-_MAX_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -92,17 +88,6 @@ class Space:
         for combination in product(*values):
             drawn = dict(zip((axis.name for axis in self.axes), combination, strict=True))
             yield self.without_inactive(drawn)
-
-    def untried(self, tried: Container[Hashable], rng: Random) -> Params | None:
-        """Return a random candidate of a finite space whose `point` is not in `tried`, if any is."""
-        values = [range(axis.n_values or 0) for axis in self.axes]
-        for _ in range(_MAX_DRAWS):
-            drawn = {a.name: a.at(rng.choice(v)) for a, v in zip(self.axes, values, strict=True)}
-            if self.point(candidate := self.without_inactive(drawn)) not in tried:
-                return candidate
-        # Few are left, or none.
-        left = [c for c in self.candidates() if self.point(c) not in tried]
-        return rng.choice(left) if left else None
 
     def without_inactive(self, drawn: Mapping[str, Any]) -> Params:
         params: Params = {}

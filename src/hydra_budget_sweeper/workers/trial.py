@@ -10,11 +10,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import update_wrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from hydra.core.utils import run_job
+from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
@@ -80,7 +82,7 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
 
     with session.job():
         job = run_job(
-            task_function=guarded,
+            task_function=_InPlaceOf(session.task, guarded),
             config=candidate.job,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -94,6 +96,24 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
         return _success(job.return_value, len(session.settings.directions), seconds)
     except Exception as error:
         return Outcome.failure(error, seconds)
+
+
+class _InPlaceOf:
+    """Calls something else, but is named and pickled as the task: Hydra's callbacks are given it."""
+
+    def __init__(self, task: TaskFunction, call: TaskFunction) -> None:
+        update_wrapper(self, task)
+        self._task, self._call = task, call
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        return self._call(cfg)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._task,)
+
+
+def _itself(task: TaskFunction) -> TaskFunction:
+    return task
 
 
 def _mark_pruned(folder: Path, reason: str) -> None:

@@ -63,6 +63,16 @@ def trace(cfg: DictConfig, what: str) -> None:
             file.write(f"{what} {HydraConfig.get().job.num} {cfg.x!r}\n")
 
 
+def fork(note: Path) -> None:
+    """Leave a child that lives on for a minute, in a session of its own."""
+    if child := os.fork():
+        note.write_text(str(child))
+        return
+    os.setsid()
+    time.sleep(60)
+    os._exit(0)
+
+
 def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
     first = not (folder / "tried").exists()
     (folder / "tried").touch()
@@ -72,6 +82,8 @@ def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.trouble == "hang":
         time.sleep(60)
+    if cfg.trouble == "fork":
+        fork(folder / "fork")
     if cfg.trouble == "exit":
         raise SystemExit("goodbye")
 
