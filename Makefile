@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
+# the sweeper, a distribution of its own
+SWEEPER := distributions/hydra-budget-sweeper
 SEEDS ?= 5
 EPOCHS ?= 20
 ARGS ?=
@@ -10,6 +12,7 @@ ARGS ?=
 DIR ?= $(patsubst %/leaderboard.json,%,$(shell ls -t multirun/*/leaderboard.json multirun/*/*/leaderboard.json 2>/dev/null | head -n 1))
 DEMO = $(or $(patsubst hydra.sweep.dir=%,%,$(filter hydra.sweep.dir=%,$(ARGS))),multirun/demo)
 PORT ?= 8080
+UPGRADE ?= --upgrade
 NEEDS_SWEEP = test -n "$(DIR)" || { echo "No sweep in multirun/ yet: make demo runs one; DIR=... names another folder."; exit 1; }
 
 .DEFAULT_GOAL := help
@@ -21,12 +24,12 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv and install the pinned dependencies
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml $(SWEEPER)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet "$$(sed -nE 's/^(uv==[0-9.]+).*/\1/p' requirements.lock)"
 	$(VENV)/bin/uv pip install --python $(VENV) --require-hashes -r requirements.lock
-	$(VENV)/bin/uv pip install --python $(VENV) --no-deps --no-build-isolation -e .
+	$(VENV)/bin/uv pip install --python $(VENV) --no-deps --no-build-isolation -e $(SWEEPER) -e .
 	@touch $(READY)
 
 demo: $(READY) ## a budgeted sweep on bundled digits, a few minutes, no download
@@ -75,10 +78,11 @@ format: $(READY) ## let ruff format and mend
 	$(RUN) ruff check --fix src tests benchmarks
 	$(RUN) ruff format src tests benchmarks
 
-lock: $(READY) ## resolve requirements.lock anew
+lock: $(READY) ## resolve requirements.lock anew: the newest versions, or UPGRADE= for what must change
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-	  --all-extras --group dev pyproject.toml --output-file requirements.lock --upgrade --quiet
+	  --all-extras --group dev pyproject.toml --no-emit-package hydra-budget-sweeper \
+	  --output-file requirements.lock $(UPGRADE) --quiet
 
 clean: ## remove caches and .venv; never results
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist $(SWEEPER)/dist .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

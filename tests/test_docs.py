@@ -20,7 +20,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
 
 TOP = Path(__file__).resolve().parents[1]
-PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
+PAGES = [
+    *(TOP / "README.md", TOP / "CONTRIBUTING.md"),
+    *sorted((TOP / "docs").glob("*.md")),
+    *sorted((TOP / "distributions").glob("*/README.md")),
+]
 HYDRA_APPS = ("budgetsweep.train", "budgetsweep.summary")
 
 
@@ -73,7 +77,7 @@ def test_a_target_exists(line: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text())
     for address, anchor in links:

@@ -80,7 +80,8 @@ class Candidate:
         """
         folder = self.job.hydra.runtime.output_dir
         with self.as_current_job():
-            return sha1(repr(_resolved(self.task, folder)).encode()).hexdigest()
+            values = [(repr(k), _child(self.job, k, folder)) for k in self.job if k != "hydra"]
+        return sha1(repr(values).encode()).hexdigest()
 
 
 class Composer:

@@ -1,17 +1,14 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import os
-import shlex
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from hydra.errors import HydraException
@@ -24,6 +21,7 @@ from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.leaderboard import (
     LEADERBOARD,
     STOCK_RESULTS,
@@ -34,20 +32,23 @@ from hydra_budget_sweeper.results.leaderboard import (
 )
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints, Feasibility
-from hydra_budget_sweeper.space.space import Params, override_text, parse_point, parse_space
+from hydra_budget_sweeper.space.feasibility import Feasibility
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.space import Params
 from hydra_budget_sweeper.study.identity import open_study, seed_of
 from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
-from hydra_budget_sweeper.workers.launch import Crew
-from hydra_budget_sweeper.workers.liveness import Presence, exclusive, try_exclusive
+from hydra_budget_sweeper.workers.launch import Workers
+from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 
 log = logging.getLogger(__name__)
-
-_MAX_FRUITLESS_LAUNCHES = 3
 
 
 def run_sweep(
@@ -96,11 +97,11 @@ class Sweep:
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
-        self.crew = Crew(settings.n_jobs, config, task, context)
+        self.workers = Workers(settings.n_jobs, config, task, context)
         self.space = parse_space(settings.params, arguments, _known_settings(config))
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
-        self.constraints = Constraints(functions.load(limits, "constraints") if limits else None)
+        self.constraints = Limits(functions.load(limits, "constraints") if limits else None)
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
@@ -109,14 +110,14 @@ class Sweep:
         )
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        leaderboard = Leaderboard(self.folder, watched.study(), self.space)
+        leaderboard = Leaderboard(self.folder, watched, self.space)
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
+        self.tally = Tally(self.store.study())
         self.plan = Plan(
             run=self.run_id,
             sweeper=presence.name,
-            sweeper_pid=os.getpid(),
             place=self.place,
             settings=settings,
             space=self.space,
@@ -140,7 +141,7 @@ class Sweep:
                 self._enqueue()
                 self._look_at_space()
                 self.monitor.start()
-                self._launch_until_done()
+                Rounds(self.workers, self.plan, self.tally).go_on_until(self._is_done)
             state = "finished"
         except KeyboardInterrupt:
             pass
@@ -216,47 +217,28 @@ class Sweep:
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
         if share == 0:
-            reach = feasibility.reach()
-            if not reach.fits and not self.settings.enqueue:
-                raise SweepError(f"No candidate is within the limits: {reach}.")
-
-    def _launch_until_done(self) -> None:
-        fruitless = 0
-        while not self._is_done():
-            before = self._moves()
-            problem = self.crew.launch(self.plan)
-            fruitless = fruitless + 1 if self._moves() == before else 0
-            if problem is not None and fruitless >= _MAX_FRUITLESS_LAUNCHES:
-                raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
-            if fruitless:
-                # What is left is in the hands of workers of another start: wait for them.
-                time.sleep(0.5)
+            nearest = feasibility.nearest()
+            if not nearest.fits and not self.settings.enqueue:
+                raise SweepError(f"No candidate is within the limits: {nearest}.")
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
         if ended is not None and ended.error:
-            raise SweepError(self._with_reach(ended.reason))
+            raise SweepError(self._with_nearest(ended.reason))
         if ended is not None:
             log.info("%s", ended.reason)
             return True
-        tally = Tally(self.store.study())
-        tally.refresh()
-        return tally.trained >= self.settings.n_trials
+        self.tally.refresh()
+        return self.tally.trained >= self.settings.n_trials
 
-    def _with_reach(self, reason: str) -> str:
+    def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        reach = Feasibility(self.space, self.composer, self.constraints).reach()
-        if reach.fits:
-            chosen = " ".join(f"{k}={v}" for k, v in reach.params.items())
+        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        if nearest.fits:
+            chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
-        return f"{reason}: {reach}."
-
-    def _moves(self) -> tuple[int, ...]:
-        """What changes whenever the sweep gets anywhere."""
-        tally = Tally(self.store.study())
-        tally.refresh()
-        return (tally.proposed, len(tally.finished), tally.retried)
+        return f"{reason}: {nearest}."
 
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
@@ -281,10 +263,8 @@ class Sweep:
 
     def _say_how_to_resume(self) -> None:
         done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
-        setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
-        print(
-            f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
-        )
+        place = setting("hydra.sweep.dir", str(self.folder))
+        print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 
     def _write_best(self) -> FrozenTrial | None:
         """Write the winner down, with several objectives the first of the front."""
@@ -343,17 +323,20 @@ def _begin_in(folder: Path, hidden: Path) -> None:
 @contextmanager
 def _ownership(hidden: Path, join: bool) -> Iterator[None]:
     """Keep a second sweep out of the folder, unless it comes to help."""
-    held: IO[bytes] | None = try_exclusive(hidden / "sweep.lock")
-    if held is None and not join:
-        raise SweepError(
-            f"A sweep is already running in {hidden.parent}. Wait for it, start in another folder, "
-            "or add workers to it with hydra.sweeper.join=true."
-        )
+    try:
+        lock = LifeLock(hidden / "sweep.lock")
+    except LockedError:
+        if not join:
+            raise SweepError(
+                f"A sweep is already running in {hidden.parent}. Wait for it, start in another "
+                "folder, or add workers to it with hydra.sweeper.join=true."
+            ) from None
+        yield
+        return
     try:
         yield
     finally:
-        if held is not None:
-            held.close()
+        lock.release()
 
 
 @contextmanager

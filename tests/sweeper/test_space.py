@@ -7,7 +7,9 @@ from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_override
 from optuna.distributions import CategoricalDistribution
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.space import override_text, parse_point, parse_space
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.points import parse_point
 
 STOCK = [
     "x=choice(1,2)", "x=choice(a,1.5,true)", "x=1,2,3", "x=range(1,10,2)", "x=range(0.0,1.0,0.25)",

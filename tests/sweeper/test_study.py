@@ -155,7 +155,7 @@ def test_what_an_older_version_did_not_know_is_no_difference() -> None:
 )
 def test_a_changed_space_is_told_in_hydras_grammar(written: str) -> None:
     """What is told, read again, is the same space."""
-    from hydra_budget_sweeper.space.space import parse_space
+    from hydra_budget_sweeper.space.parse import parse_space
 
     old, new = (parse_space({"x": text}, [], {}).describe() for text in ("choice(a,b)", written))
     (line,) = differences({"space": old}, {"space": new})

@@ -1,5 +1,6 @@
 """The sweeper as its users meet it: one promise a test, on a problem with a known answer."""
 
+import importlib
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ from sweeping import (
     wait_for,
 )
 
-from hydra_budget_sweeper.space.limits import Constraints
+from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.workers.worker import Worker
 
 X = "x=interval(-5,5)"
@@ -547,8 +548,9 @@ def test_a_worker_finds_the_applications_modules_in_a_bare_process(
 ) -> None:
     """As a cluster's launcher starts it: Python without the script's folder on its path."""
     monkeypatch.syspath_prepend(str(APPS))
+    limits = importlib.import_module("bowl").limits
     worker = Worker(None, None)  # type: ignore[arg-type]
-    worker.plan = Constraints("bowl.limits")  # type: ignore[assignment]
+    worker.plan = Limits(limits)  # type: ignore[assignment]
     packed = cloudpickle.dumps(worker)
     program = """
 import pickle, sys, types

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.results.command import rerun_command
-from hydra_budget_sweeper.space.space import override_text, plain_value
+from hydra_budget_sweeper.space.grammar import override_text, plain_value
 
 BEST = "best.yaml"
 EXPERIMENT = Path("experiment") / BEST

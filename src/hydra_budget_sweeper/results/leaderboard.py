@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from omegaconf import OmegaConf
+from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
 
@@ -27,12 +28,12 @@ class Leaderboard:
     """Writes the tables of one sweep folder."""
 
     folder: Path
-    study: optuna.Study
+    study: StudyStore
     space: Space
 
     def write(self, tally: Tally, summary: dict[str, Any]) -> None:
         """Rewrite every file from what the study holds now."""
-        ranked = rank(tally.finished, self.study)
+        ranked = rank(tally.finished, self.study.study())
         rows = [self._row(place, trial) for place, trial in ranked]
         self._write_json(LEADERBOARD, rows)
         write_atomically(self.folder / TABLE, _csv(rows))
@@ -77,9 +78,7 @@ class Leaderboard:
         return OmegaConf.to_yaml(OmegaConf.create(results))
 
 
-def rank(
-    trials: Sequence[FrozenTrial], study: optuna.Study
-) -> list[tuple[int | None, FrozenTrial]]:
+def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, FrozenTrial]]:
     """Order trials, the best first; those without a final value come last, unranked.
 
     With several objectives rank 1 is the Pareto front, in the order of the first objective; the

@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
 
@@ -80,7 +81,7 @@ def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace)
         where = "" if at_home else f" on {owner['host']}"
         raise SweepError(
             f"The {place} belongs to the sweep in {theirs}{where}. To go on with it: "
-            f"hydra.sweep.dir={theirs}. To start another sweep here: another "
+            f"hydra.sweep.dir={override_text(str(theirs))}. To start another sweep here: another "
             "hydra.sweeper.study_name."
         )
 

@@ -10,7 +10,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-from hydra_budget_sweeper.space.space import override_text
+from hydra_budget_sweeper.space.grammar import override_text
 
 
 def spell(axis: str) -> str:

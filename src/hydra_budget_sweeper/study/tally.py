@@ -25,7 +25,6 @@ class Tally:
         self.repeats_in_a_row = 0
         self.tried: set[tuple[Any, ...]] = set()
         self._best: FrozenTrial | None = None
-        self._folders: set[str] = set()
         self._last_started = -1
         self._fruitless: list[tuple[int, str]] = []
         self._retries_done = 0
@@ -65,11 +64,6 @@ class Tally:
         """Proposals since the last one that was trained, by why they were not: their `kind_of`."""
         return Counter(kind for _, kind in self._fruitless)
 
-    @property
-    def folders(self) -> set[str]:
-        """The folders of all trials, below the sweep's."""
-        return self._folders | {folder for t in self.open if (folder := note_of(t).folder)}
-
     def running_with(self, config: str) -> FrozenTrial | None:
         """Return the trial that trains this very configuration just now."""
         for trial in self.open:
@@ -94,8 +88,6 @@ class Tally:
         if kind == "over_budget":
             return
         self.finished.append(trial)
-        if note.folder:
-            self._folders.add(note.folder)
         if kind == "failed":
             self.failures_in_a_row.append((note.run, note.error or ""))
             self.runs_with_failures.add(note.run)

@@ -6,7 +6,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.space.space import Axis
+from hydra_budget_sweeper.space.axes import Axis
 
 # One system attribute of a trial holds what the sweep knows of it (see `Note`).
 NOTE = "budget_sweep"

@@ -1,11 +1,12 @@
 """Workers through any of Hydra's launchers: each job it is given is a worker, not a trial."""
 
+import io
 import logging
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
@@ -19,7 +20,7 @@ from hydra_budget_sweeper.workers.worker import Worker
 log = logging.getLogger(__name__)
 
 
-class Crew:
+class Workers:
     """The workers of a sweep, launched together, and again if one of them dies.
 
     A launcher that gets its processes ready in its `setup` does so from now on, while the sweeper
@@ -38,17 +39,17 @@ class Crew:
         # The worker is no job of the application's: its callbacks hear of trials alone.
         self._silent = HydraContext(
             config_loader=context.config_loader,
-            callbacks=Callbacks(),
+            callbacks=type(context.callbacks)(),
             execution_whitelist=context.execution_whitelist,
         )
         self._launcher = Plugins.instance().instantiate_launcher(
             config=sized, hydra_context=self._silent, task_function=self._worker
         )
         one_by_one = type(self._launcher).__name__ == "BasicLauncher"
-        self._n_workers = 1 if one_by_one else n_jobs
+        self._most = 1 if one_by_one else n_jobs
 
-    def launch(self, plan: Plan) -> BaseException | None:
-        """Launch the workers and wait for them; return what ended one before its time.
+    def launch(self, plan: Plan, n_workers: int) -> BaseException | None:
+        """Launch up to `n_workers` and wait for them; return what ended one before its time.
 
         Raises:
             SweepError: A worker found that the sweep cannot go on.
@@ -65,19 +66,19 @@ class Crew:
                 "hydra.output_subdir=null",
                 "hydra.job.chdir=false",
             ]
-            for i in range(self._n_workers)
+            for i in range(min(n_workers, self._most))
         ]
         try:
             returns = self._launcher.launch(jobs, initial_job_idx=0)
         except Exception as error:
             log.warning("A worker died (%s); starting the workers again", _first_line(error))
             return error
-        failed = [j._return_value for j in returns if j.status is JobStatus.FAILED]
-        for problem in failed:
+        problems = [problem for returned in returns if (problem := _problem_of(returned))]
+        for problem in problems:
             if isinstance(problem, SweepError):
                 raise problem
             log.warning("A worker ended with %s: %s", type(problem).__name__, problem)
-        return failed[0] if failed else None
+        return problems[0] if problems else None
 
 
 def _worker_overrides(plan: Plan, context: HydraContext) -> Sequence[str]:
@@ -88,6 +89,16 @@ def _worker_overrides(plan: Plan, context: HydraContext) -> Sequence[str]:
     except (HydraException, OmegaConfBaseException):
         return plan.example
     return fixed
+
+
+def _problem_of(returned: JobReturn) -> Exception | None:
+    try:
+        # Hydra announces a failed job on stderr, by overrides that a worker's user never wrote.
+        with redirect_stderr(io.StringIO()):
+            returned.return_value  # noqa: B018
+    except Exception as error:
+        return error
+    return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,16 +9,22 @@ clock is asked.
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import IO
 
-_HERE: set[tuple[int, str]] = set()
+log = logging.getLogger(__name__)
+
+# What this process holds. To open such a file and close it again would let go of its lock.
+_HELD: set[tuple[int, Path]] = set()
+# Written over the one before it, at no more room on a disk that may have become full.
+_SIGN_LENGTH = 127
 
 
 @contextmanager
@@ -26,18 +32,52 @@ def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock on `path` for the length of the block; wait for it if need be."""
     with open(path, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            # Closing is not enough: a child forked meanwhile has the file open, too.
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def try_exclusive(path: Path) -> IO[bytes] | None:
-    """Take the lock on `path` for as long as the returned file is open; None if it is held."""
-    file = open(path, "ab")  # noqa: SIM115 - the caller keeps it open
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+class LockedError(Exception):
+    """Somebody who lives holds the lock."""
+
+
+class LifeLock:
+    """A lock that is held until `release` or the end of this process, not of one it forks.
+
+    Raises:
+        LockedError: Another process holds it, or another part of this one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        if is_mine(self.path):
+            raise LockedError(path)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            # A POSIX lock: flock's would pass to a forked child and live on in it.
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise LockedError(path) from None
+            raise
+        _HELD.add((os.getpid(), self.path))
+
+    def write(self, text: bytes) -> None:
+        """Put `text`, as long as the one before it, at the file's start, and on the disk."""
+        os.pwrite(self._file, text, 0)
+        os.fsync(self._file)  # or another machine sees it whenever the file system likes
+
+    def release(self) -> None:
+        _HELD.discard((os.getpid(), self.path))
+        os.close(self._file)
+
+
+def is_mine(path: Path) -> bool:
+    """Return whether this very process holds the life lock on `path`."""
+    return (os.getpid(), path.absolute()) in _HELD
 
 
 class Presence:
@@ -45,26 +85,25 @@ class Presence:
 
     def __init__(self, folder: Path, role: str) -> None:
         self.name = f"{role}-{uuid.uuid4().hex[:12]}"
-        self._path = folder / f"{self.name}.alive"
+        self._lock = LifeLock(_path(folder, self.name))
         self._beats = 0
-        self._file = open(self._path, "w+", encoding="utf-8")  # noqa: SIM115
-        # A POSIX lock, unlike flock, does not pass to forked children that outlive the process.
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-        _HERE.add((os.getpid(), self.name))
         self.beat()
 
     def beat(self) -> None:
+        """Count on; a disk that is full costs this sign of life, not the process."""
         self._beats += 1
-        self._file.seek(0)
-        sign = {"host": socket.gethostname(), "pid": os.getpid(), "beats": self._beats}
-        self._file.write(json.dumps(sign) + "\n")
-        self._file.truncate()
-        self._file.flush()
+        try:
+            sign = {"host": _machine(), "pid": os.getpid(), "beats": self._beats}
+            self._lock.write(json.dumps(sign).ljust(_SIGN_LENGTH).encode() + b"\n")
+        except OSError as error:
+            log.warning("Cannot write a sign of life to %s: %s", self._lock.path, error)
 
     def leave(self) -> None:
-        _HERE.discard((os.getpid(), self.name))
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+        try:
+            self._lock.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("Cannot remove %s: %s", self._lock.path, error)
+        self._lock.release()
 
 
 class Watch:
@@ -76,15 +115,19 @@ class Watch:
         self._seen: dict[str, tuple[str, float]] = {}
 
     def is_alive(self, name: str) -> bool:
-        if (os.getpid(), name) in _HERE:
-            return True  # opening our own lock file would let go of the lock
-        path = self._folder / f"{name}.alive"
+        path = _path(self._folder, name)
+        if is_mine(path):
+            return True
         try:
             sign = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return False
-        if f'"{socket.gethostname()}"' in sign:
-            return _is_locked(path)
+        except OSError:
+            sign = self._seen.get(name, ("", 0.0))[0]  # unreadable just now: as long as its lease
+        if not sign.strip() or f'"{_machine()}"' in sign:
+            locked = _is_locked(path)
+            if locked or sign.strip():
+                return locked
         now = time.monotonic()
         last, since = self._seen.setdefault(name, (sign, now))
         if last != sign:
@@ -92,14 +135,31 @@ class Watch:
             return True
         return now - since < self._lease
 
-    def was_killed(self, name: str) -> bool:
-        """Return whether a process that is gone went without leaving properly."""
-        return (self._folder / f"{name}.alive").exists()
+    def has_sign(self, name: str) -> bool:
+        """Return whether there is a sign of life, new or old: who leaves in order takes it away."""
+        return _path(self._folder, name).exists()
+
+    def is_here(self, name: str) -> bool:
+        """Return whether it is this very process."""
+        return is_mine(_path(self._folder, name))
+
+
+def _path(folder: Path, name: str) -> Path:
+    return (folder / f"{name}.alive").absolute()
+
+
+@cache
+def _machine() -> str:
+    """Name the machine whose kernel keeps the locks; containers share it, whatever their names."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{socket.gethostname()}-{uuid.getnode():x}"
 
 
 def _is_locked(path: Path) -> bool:
     try:
-        with open(path, "r+", encoding="utf-8") as file:
+        with open(path, "r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -140,8 +140,12 @@ class TrialLoop:
         return True
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
-        wanted, taken = candidate.subdir, self.session.tally.folders
-        folder = make_folder(self.plan.place.folder, wanted, trial.number, taken)
+        wanted, tally = candidate.subdir, self.session.tally
+
+        def is_taken(name: str) -> bool:
+            return any(note_of(t).folder == name for t in (*tally.open, *tally.finished))
+
+        folder = make_folder(self.plan.place.folder, wanted, trial.number, is_taken)
         if folder != wanted:
             log.warning("%s is not free for trial %d: it is in %s", wanted, trial.number, folder)
         candidate.place_in(folder)
@@ -188,7 +192,10 @@ class TrialLoop:
         with self.session.lock():
             if not self.store.owns(owner, number):
                 return
-            if isinstance(error, Exception):
+            if isinstance(error, SweepError):
+                self.store.put_back(owner, number)
+                self.store.stop(self.plan.run, Stop(str(error)))
+            elif isinstance(error, Exception):
                 told = f"{type(error).__name__}: {error}"
                 self.store.fail(owner, number, told, traceback.format_exc())
                 self.store.stop(self.plan.run, Stop(f"Trial {number} cannot be set up: {error}"))

@@ -16,7 +16,7 @@ from optuna.trial import Trial
 
 from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Constraints
+from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
 from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
@@ -33,11 +33,10 @@ class Plan:
 
     run: str
     sweeper: str
-    sweeper_pid: int
     place: StudyPlace
     settings: Settings
     space: Space
-    constraints: Constraints
+    constraints: Limits
     extend: Callable[[DictConfig, Trial], None] | None
     seed: int
     master: DictConfig

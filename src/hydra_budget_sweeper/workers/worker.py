@@ -3,8 +3,8 @@
 import os
 import pickle
 import signal
+import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,14 @@ import optuna
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
 from hydra_budget_sweeper.workers.liveness import Presence, Watch
 from hydra_budget_sweeper.workers.loop import TrialLoop
 from hydra_budget_sweeper.workers.session import Plan, Session
 from hydra_budget_sweeper.workers.signals import Interrupts
 
-_WATCH_SECONDS = 0.5
+_PATIENCE = 5  # seconds for a network's file system to show what the sweeper has written
 
 
 class Worker:
@@ -30,6 +32,11 @@ class Worker:
     def __init__(self, task: TaskFunction, context: HydraContext) -> None:
         self.task = task
         self.context = context
+
+    @property
+    def __wrapped__(self) -> TaskFunction:
+        """The task, for launchers that look for the module to import."""
+        return self.task
 
     def __getstate__(self) -> dict[str, Any]:
         """Pack the worker so that its process first learns where the application's modules are.
@@ -45,70 +52,69 @@ class Worker:
         vars(self).update(pickle.loads(state["packed"]))
 
     def __call__(self, _: DictConfig) -> int:
-        """Take trials until there are no more; return how many were trained here."""
-        presence = Presence(self.plan.hidden, "worker")
+        """Take trials until there are no more; return how many were trained here.
+
+        Raises:
+            SweepError: The sweep's folder is not to be seen from here.
+        """
+        plan = self.plan
+        here = Watch(plan.hidden, plan.settings.lease).is_here(plan.sweeper)
+        if not here:
+            _check_folder(plan)
+        presence = Presence(plan.hidden, "worker")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         interrupts = Interrupts()
         # The launcher ends its worker processes by SIGTERM: only the sweeper itself outlives one.
-        here = os.getpid() == self.plan.sweeper_pid
         signals = (signal.SIGINT, signal.SIGTERM) if here else (signal.SIGINT,)
-        with _output_aside(self.plan, presence.name), _signs_of_life(self.plan, presence):
-            try:
-                with interrupts.handle(*signals):
-                    session = Session(self.plan, self.task, self.context, presence.name, interrupts)
-                    try:
-                        return TrialLoop(session).work()
-                    finally:
-                        session.log_as_worker()
-            finally:
-                presence.leave()
+        try:
+            with (
+                _output_aside(plan, presence.name, aside=plan.quiet and not here),
+                heartbeat(presence, plan.settings.lease / 4),
+                end_with_sweeper(plan.hidden, plan.sweeper),
+                interrupts.handle(*signals),
+            ):
+                session = Session(plan, self.task, self.context, presence.name, interrupts)
+                try:
+                    return TrialLoop(session).work()
+                finally:
+                    session.log_as_worker()
+        finally:
+            presence.leave()
+
+
+def _check_folder(plan: Plan) -> None:
+    """Claims and signs of life go by the folder: without it every worker would be alone."""
+    watch = Watch(plan.hidden, plan.settings.lease)
+    until = time.monotonic() + _PATIENCE
+    while not watch.has_sign(plan.sweeper):
+        if time.monotonic() > until:
+            raise SweepError(
+                f"A worker's machine ({socket.gethostname()}) does not see the sweep in "
+                f"{plan.place.folder}: the folder must be on a file system that all machines "
+                "share. Set hydra.sweep.dir to such a place."
+            )
+        time.sleep(0.1)
 
 
 @contextmanager
-def _signs_of_life(plan: Plan, presence: Presence) -> Iterator[None]:
-    """Beat until the block ends; end this process if its sweeper is gone."""
-    over = threading.Event()
-    threading.Thread(target=_beat, args=(plan, presence, over), daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _beat(plan: Plan, presence: Presence, over: threading.Event) -> None:
-    """Go on after the work is done, too: a pool's idle process would outlive a killed sweeper."""
-    # Elsewhere than on the sweeper's machine a worker outlives it, and finishes its trial.
-    sweeper = Watch(plan.hidden, float("inf"))
-    last = time.monotonic()
-    while sweeper.is_alive(plan.sweeper):
-        if over.is_set():
-            time.sleep(_WATCH_SECONDS)
-        elif not over.wait(_WATCH_SECONDS) and time.monotonic() - last > plan.settings.lease / 4:
-            presence.beat()
-            last = time.monotonic()
-    if os.getpid() == plan.sweeper_pid:
-        return
-    if not over.is_set() or sweeper.was_killed(plan.sweeper):
-        # Killed, it could not call its workers back; a new start takes the trial up again.
-        os._exit(1)
-
-
-@contextmanager
-def _output_aside(plan: Plan, name: str) -> Iterator[None]:
+def _output_aside(plan: Plan, name: str, aside: bool) -> Iterator[None]:
     """Keep a worker's own output from the terminal's live line, in a file of the worker's."""
-    if not plan.quiet or os.getpid() == plan.sweeper_pid:
+    if not aside:
         yield
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
     with open(plan.hidden / f"{name}.log", "ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+        _direct_output(file.fileno(), file.fileno())
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(kept[0], 1)
-        os.dup2(kept[1], 2)
+        _direct_output(*kept)
+        for descriptor in kept:
+            os.close(descriptor)
+
+
+def _direct_output(out: int, err: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(out, 1)
+    os.dup2(err, 2)

@@ -1,43 +1,39 @@
-"""A server that has the imports done, and jobs in processes forked from it.
-
-Forked after the imports but before any work, a process has them without their time (seconds, for
-torch) and shares their memory. The server does nothing else, so that a fork finds no thread half
-way through something.
-"""
+"""Jobs in processes forked from the server, each run as Hydra runs any job."""
 
 import logging
-import multiprocessing
-import os
-import signal
+import pickle
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import forkserver
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    configure_log,
+    filter_overrides,
+    run_job,
+    setup_globals,
+)
+from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from .cores import available_cores
+from ._server import JobContext, JobProcess
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 10  # seconds for a process that was told to end
+_PATIENCE = 10  # seconds for processes that were told to end
 
 
-def start_server(n_jobs: int, preload: Sequence[str], task: TaskFunction) -> None:
-    """Start the process that imports, if it does not run yet; return without waiting for it."""
-    # A main module is run anew in each process, under another name.
-    modules = {*preload, __name__, task.__module__} - {"__main__"}
-    multiprocessing.set_forkserver_preload(sorted(modules))
-    with _deaf_to_interrupts(), _share_of_cores(n_jobs):
-        forkserver.ensure_running()
+class JobProcessDied(CompactHydraException):
+    """A job's process was killed, or could not start."""
 
 
 def launch(
@@ -52,32 +48,65 @@ def launch(
     """Run the jobs, at most `n_jobs` at a time, and return what each came to.
 
     Raises:
-        BrokenProcessPool: A process was killed; its siblings have been ended, too.
+        JobProcessDied: A process was killed; its siblings have been ended, too.
+        CompactHydraException: The task holds something that no other process can be sent.
     """
     setup_globals()
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    configure_log(
+        config.hydra.hydra_logging,
+        config.hydra.verbose,
+        execution_whitelist=hydra_context.execution_whitelist,
+    )
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    n_jobs = min(n_jobs, len(job_overrides))
+    n_jobs = max(1, min(n_jobs, len(job_overrides)))
     log.info("Launching %d jobs in %d processes", len(job_overrides), n_jobs)
     for index, overrides in enumerate(job_overrides, start=initial_job_idx):
         log.info("\t#%d : %s", index, " ".join(filter_overrides(overrides)))
-    packed = cloudpickle.dumps((hydra_context, task_function, config, Singleton.get_state()))
-    context = multiprocessing.get_context("forkserver")
+    packed = _pack((hydra_context, task_function, config, Singleton.get_state()))
+    context = JobContext()
     with ProcessPoolExecutor(n_jobs, mp_context=context) as pool:
         jobs = [
             pool.submit(_run, packed, index, list(overrides))
             for index, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
         try:
-            return [cloudpickle.loads(job.result()) for job in jobs]
-        except BaseException:
+            return [pickle.loads(job.result()) for job in jobs]
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            processes = multiprocessing.active_children()
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.join(_PATIENCE)  # whoever called may count on their having stopped
+            _end(context.processes)
+            if isinstance(error, BrokenProcessPool):
+                raise JobProcessDied(
+                    "A job's process was terminated abruptly: killed, or out of memory? If none "
+                    "comes to its first line, see what it printed: each imports the script, so "
+                    'that this must call its main function under `if __name__ == "__main__":`.'
+                ) from None
             raise
+
+
+def _pack(whatever: Any) -> bytes:
+    try:
+        packed: bytes = cloudpickle.dumps(whatever)
+    except Exception as error:
+        raise CompactHydraException(
+            "The task cannot be sent to another process, as hydra/launcher=forkserver needs it: "
+            f"{error}. What a task of the script refers to at its top level goes with it; make "
+            "such an object in the task, or in a module of its own."
+        ) from error
+    return packed
+
+
+def _end(processes: Sequence[JobProcess]) -> None:
+    """End the processes, and see to it: whoever called may count on their having stopped."""
+    started = [process for process in processes if process.pid is not None]
+    for process in started:
+        process.terminate()
+    until = time.monotonic() + _PATIENCE
+    try:
+        for process in started:
+            process.join(max(0.0, until - time.monotonic()))
+    finally:
+        for process in started:
+            process.kill()
 
 
 def _run(packed: bytes, index: int, overrides: list[str]) -> bytes:
@@ -85,7 +114,7 @@ def _run(packed: bytes, index: int, overrides: list[str]) -> bytes:
     if "numpy" in sys.modules:
         # Forked, all processes would draw the same numbers.
         sys.modules["numpy"].random.seed()
-    hydra_context, task_function, config, singletons = cloudpickle.loads(packed)
+    hydra_context, task_function, config, singletons = pickle.loads(packed)
     setup_globals()
     Singleton.set_state(singletons)
     job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
@@ -100,32 +129,17 @@ def _run(packed: bytes, index: int, overrides: list[str]) -> bytes:
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
-    packed_return: bytes = cloudpickle.dumps(returned)
-    return packed_return
+    return _pack_return(returned)
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let Ctrl-C, which goes to all processes of a terminal, leave the server alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _pack_return(returned: JobReturn) -> bytes:
+    """A value that cannot be sent back fails its job alone."""
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _share_of_cores(n_jobs: int) -> Iterator[None]:
-    """Let numerical libraries in the processes use their share, unless the user has said."""
-    name = "OMP_NUM_THREADS"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = str(max(1, available_cores() // n_jobs))
-    try:
-        yield
-    finally:
-        del os.environ[name]
+        packed: bytes = cloudpickle.dumps(returned)
+    except Exception as error:
+        returned.status = JobStatus.FAILED
+        returned.return_value = TypeError(
+            f"what the task returned cannot be sent to another process: {error}"
+        )
+        packed = cloudpickle.dumps(returned)
+    return packed

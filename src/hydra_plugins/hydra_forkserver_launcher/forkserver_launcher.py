@@ -1,9 +1,10 @@
-"""The class Hydra discovers; the work is in a module that loads only when jobs are launched."""
+"""The class Hydra discovers; the work is in modules that load only when jobs are launched."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn
+from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -21,15 +22,20 @@ class ForkserverLauncher(Launcher):
     """
 
     def __init__(self, n_jobs: int, preload: Sequence[str]) -> None:
-        self.n_jobs = n_jobs if n_jobs > 0 else available_cores()
+        self.n_jobs = available_cores() if n_jobs == -1 else n_jobs
         self.preload = preload
         self._setup: dict[str, Any] = {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from ._core import start_server
+        from ._server import start_server
 
+        if self.n_jobs < 1:
+            raise CompactHydraException(
+                f"hydra.launcher.n_jobs={self.n_jobs}: how many jobs run at a time, at least 1; "
+                "or -1, one a core."
+            )
         self._setup = {
             "hydra_context": hydra_context,
             "task_function": task_function,

@@ -1,0 +1,82 @@
+"""Rounds of workers until a sweep is done, each of as many as there are trials to take."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import note_of
+from hydra_budget_sweeper.workers.launch import Workers
+from hydra_budget_sweeper.workers.liveness import Watch
+from hydra_budget_sweeper.workers.session import Plan
+
+log = logging.getLogger(__name__)
+
+_MAX_FRUITLESS_ROUNDS = 3
+_PAUSE = 0.5  # seconds between two looks at what others do
+
+
+class Rounds:
+    """Launches workers while there is something for them; waits while others do the rest.
+
+    Args:
+        workers: Who is launched.
+        plan: The sweep's.
+        tally: A view of the study that nobody else uses.
+    """
+
+    def __init__(self, workers: Workers, plan: Plan, tally: Tally) -> None:
+        self._workers, self._plan, self._tally = workers, plan, tally
+        self._watch = Watch(plan.hidden, plan.settings.lease)
+        self._found_nothing: tuple[int, ...] | None = None
+        self._waiting = False
+
+    def go_on_until(self, is_done: Callable[[], bool]) -> None:
+        """Come back when `is_done` says so.
+
+        Raises:
+            SweepError: The workers cannot run here.
+        """
+        fruitless = 0
+        while not is_done():
+            n_workers = self.n_claimable()
+            if not n_workers or self._stands_still():
+                self._wait_for_others()
+                continue
+            self._waiting, before = False, self._moves()
+            problem = self._workers.launch(self._plan, n_workers)
+            fruitless = fruitless + 1 if self._moves() == before else 0
+            if problem is not None and fruitless >= _MAX_FRUITLESS_ROUNDS:
+                raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
+            self._found_nothing = before if fruitless and problem is None else None
+
+    def n_claimable(self) -> int:
+        """Count the trials that a worker could take: to propose, waiting, or left by the dead."""
+        self._tally.refresh()
+        to_propose = self._plan.settings.n_trials - self._tally.claimed
+        return max(0, to_propose) + self._n_left()
+
+    def _n_left(self) -> int:
+        return sum(bool(note_of(t).started) and not self._is_held(t) for t in self._tally.open)
+
+    def _is_held(self, trial: FrozenTrial) -> bool:
+        owner = note_of(trial).worker
+        return trial.state is TrialState.RUNNING and bool(owner) and self._watch.is_alive(owner)
+
+    def _stands_still(self) -> bool:
+        """A round found nothing, as in a finite space whose last candidates others are training."""
+        return self._found_nothing == self._moves() and not self._n_left()
+
+    def _wait_for_others(self) -> None:
+        if not self._waiting:
+            log.info("What is left is in the hands of other workers; waiting for them")
+            self._waiting = True
+        time.sleep(_PAUSE)
+
+    def _moves(self) -> tuple[int, ...]:
+        """What changes whenever the sweep gets anywhere."""
+        self._tally.refresh()
+        return (self._tally.proposed, len(self._tally.finished), self._tally.retried)

@@ -1,0 +1,5 @@
+"""Stands for a library that takes a minute to import."""
+
+from sleeper import stay
+
+stay("preload")
