@@ -20,6 +20,7 @@ from hydra_budget_sweeper.study.store import StudyStore
 
 OWNER = "budget_sweep:sweep"
 _MARK = "study.json"
+_ELSEWHERE = "To start anew: another folder (hydra.sweep.dir)."
 _ANOTHER = "Take another hydra.sweeper.study_name for this sweep."
 
 
@@ -33,14 +34,19 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
         SweepError: Names the study that the folder belongs to.
     """
     mark = _mark_of(place.folder)
-    if not mark or (place.storage is None and mark["storage"] is None):
+    name, storage = mark.get("study"), mark.get("storage")
+    if not mark or (place.storage is None and storage is None):
         return
-    if place.storage is None or mark["storage"] is None or not exists:
-        kept_in = mark["storage"] or "the folder itself (hydra.sweeper.storage=null)"
+    if not exists and (name, storage) == (place.name, place.shown_storage):
         raise SweepError(
-            f"{place.folder} holds another sweep: its study is {mark['study']} in {kept_in}, not "
-            f"the {place}. Name that one to go on with it, or start in another folder "
-            "(hydra.sweep.dir)."
+            f"{place.folder} holds a sweep whose {place} is not there. A relative path counts from "
+            f"where the command is started. {_ELSEWHERE}"
+        )
+    if place.storage is None or storage is None or not exists:
+        kept_in = storage or "the folder itself (hydra.sweeper.storage=null)"
+        raise SweepError(
+            f"{place.folder} holds another sweep: its study is {name} in {kept_in}, not the "
+            f"{place}. Name that one to go on with it. {_ELSEWHERE}"
         )
 
 

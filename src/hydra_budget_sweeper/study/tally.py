@@ -1,6 +1,7 @@
 """What the study's trials amount to: counted once each, whoever asks however often."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from optuna import Study
@@ -33,14 +34,12 @@ class Tally:
         trials = self._study.get_trials(deepcopy=False)
         fresh = [trials[t.number] for t in self.open] + trials[self._seen :]
         self._seen = len(trials)
-        self.open = []
-        for trial in fresh:
-            if trial.state.is_finished():
-                self._absorb(trial)
-            else:
-                self.open.append(trial)
-                if _is_started(trial):
-                    self._start(trial.number)
+        self.open = [trial for trial in fresh if not trial.state.is_finished()]
+        for trial in self.open:
+            if _is_started(trial):
+                self._start(trial.number)
+        for trial in sorted((t for t in fresh if t.state.is_finished()), key=_end):
+            self._absorb(trial)
 
     @property
     def proposed(self) -> int:
@@ -114,6 +113,10 @@ class Tally:
             self._best.number,
         ):
             self._best = trial
+
+
+def _end(trial: FrozenTrial) -> tuple[datetime, int]:
+    return trial.datetime_complete or datetime.max, trial.number
 
 
 def _is_started(trial: FrozenTrial) -> bool:
