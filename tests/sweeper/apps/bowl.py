@@ -25,6 +25,21 @@ def never(cfg: DictConfig) -> dict[str, float]:
     return {"width": float(cfg.width), "depth": 0.5}
 
 
+def fragile(cfg: DictConfig) -> dict[str, float]:
+    """At most 10 of `width`, which cannot be told of odd ones."""
+    if cfg.width % 2:
+        raise ValueError("feature map vanishes")
+    return {"width": (cfg.width - 10) / 10}
+
+
+def needle(cfg: DictConfig) -> dict[str, float]:
+    return {"width": float(cfg.width != 777)}
+
+
+def broken(cfg: DictConfig) -> dict[str, float]:
+    return {"width": cfg.widht}
+
+
 def more(cfg: DictConfig, trial) -> None:
     """Stands for a custom search space: y depends on x."""
     trial.suggest_float("y", 0.0, trial.params["x"] + 1.0)
