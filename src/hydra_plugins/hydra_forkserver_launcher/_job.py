@@ -9,6 +9,8 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from omegaconf import open_dict
 
+from hydra_budget_sweeper.scripts import restore_main
+
 
 def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
     """Run one job in this process; take and give what `cloudpickle` makes of it all."""
@@ -16,6 +18,7 @@ def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
         # Forked, all processes would draw the same numbers.
         sys.modules["numpy"].random.seed()
     hydra_context, task_function, config, singletons = pickle.loads(packed)
+    restore_main(task_function)
     setup_globals()
     Singleton.set_state(singletons)
     job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
