@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from budgetsweep.config import Config
     from budgetsweep.data import Images
-    from budgetsweep.tuning import Format
+    from budgetsweep.training.number_format import Format
 
 WARM_UP = 5  # steps before the clock starts, in every turn
 _RANDOM_IMAGES = 20_000  # where MNIST is not to be had
@@ -138,7 +138,7 @@ class Bench:
     def __init__(self, setting: Setting) -> None:
         import torch
 
-        from budgetsweep.tuning import keep_memory
+        from budgetsweep.training.device import keep_memory
 
         if setting.keep_memory:
             keep_memory()
@@ -189,8 +189,8 @@ class Bench:
     def _network(self, config: Config) -> tuple[nn.Module, Format]:
         import torch
 
-        from budgetsweep.model import build_model
-        from budgetsweep.tuning import choose_format
+        from budgetsweep.network.factory import build_model
+        from budgetsweep.training.number_format import choose_format
 
         torch.manual_seed(0)
         network = build_model(config.model, config.data)
@@ -202,7 +202,7 @@ class Bench:
     def _ours(self, side: Side) -> Callable[[], float]:
         import torch
 
-        from budgetsweep.training import Trainer
+        from budgetsweep.training.trainer import Trainer
 
         config = self.config(side)
         network, fmt = self._network(config)
@@ -224,8 +224,8 @@ class Bench:
         import torch
         import torch.nn.functional as F
 
-        from budgetsweep.optim import build_optimizer
-        from budgetsweep.training import normalize, to_unit
+        from budgetsweep.data.pixels import normalize, to_unit
+        from budgetsweep.training.optim import build_optimizer
 
         config = self.config(side)
         network, fmt = self._network(config)

@@ -40,7 +40,8 @@ from benchmarks._measure import (
 )
 from benchmarks._sides import Child, Setting, Side, compose_config
 from benchmarks._trials import SweepFolder
-from budgetsweep.data import load, stratified
+from budgetsweep.data import load
+from budgetsweep.data.split import stratified
 
 MANY = 10_000  # trials to ask for; the sweep is ended when it has trained enough
 SWEEP_TIMEOUT = 1800.0

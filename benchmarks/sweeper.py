@@ -276,8 +276,8 @@ def budget_check(report: Report, repeats: int) -> None:
     """The product's own constraint: build on the meta device, count, compare."""
     from hydra import compose, initialize_config_dir
 
-    from budgetsweep.budget import violations
     from budgetsweep.config import CONF_DIR, register
+    from budgetsweep.network.budget import violations
 
     register()
     with initialize_config_dir(str(CONF_DIR)):

@@ -8,7 +8,8 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from budgetsweep.config import CONF_DIR, Config, register, settings, to_config
+from budgetsweep.config import CONF_DIR, Config, register, to_config
+from budgetsweep.config.settings_page import settings
 
 MODELS = sorted(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from budgetsweep import sources
 from budgetsweep.config import DataConfig
+from budgetsweep.data import torchvision_datasets
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def mnist_files() -> Path:
 def mnist_root(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `data.root` that holds MNIST, extracted."""
     root = tmp_path_factory.mktemp("data")
-    sources.prepare("mnist", root, mnist_files.as_uri(), download=True)
+    torchvision_datasets.prepare("mnist", root, mnist_files.as_uri(), download=True)
     return root
 
 

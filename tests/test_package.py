@@ -46,7 +46,7 @@ def test_an_installed_package_uses_its_own_configuration(python: Path, tmp_path:
 def test_an_installed_package_finds_its_sweeper(python: Path, tmp_path: Path) -> None:
     command = [python.with_name("budgetsweep"), "--cfg", "hydra", "--package", "hydra.sweeper"]
     told = call(*command, cwd=tmp_path)
-    assert "budgetsweep.budget.violations" in told
+    assert "budgetsweep.network.budget.violations" in told
 
 
 def test_an_installed_package_trains_in_another_folder(python: Path, tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ register()
 def main(cfg: DictConfig) -> float:
     """Write looks.json, what each look said and the result; return the result."""
     from budgetsweep.data import load
-    from budgetsweep.looks import look, look_steps, sample
-    from budgetsweep.model import build_model
-    from budgetsweep.training import Trainer, evaluate, seed_everything
-    from budgetsweep.tuning import choose_format, keep_memory
+    from budgetsweep.network.factory import build_model
+    from budgetsweep.training.device import keep_memory, seed_everything
+    from budgetsweep.training.early_looks import look, look_steps, sample
+    from budgetsweep.training.evaluation import evaluate
+    from budgetsweep.training.number_format import choose_format
+    from budgetsweep.training.trainer import Trainer
 
     config, cpu = to_config(cfg), torch.device("cpu")
     keep_memory()

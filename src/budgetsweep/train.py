@@ -22,7 +22,7 @@ register()
 @hydra.main(config_path=str(CONF_DIR), config_name="config")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
-    from budgetsweep.run import run  # torch loads only when a run starts, not for --help
+    from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
 
     hydra_cfg = HydraConfig.get()
     sweeping = hydra_cfg.mode == RunMode.MULTIRUN

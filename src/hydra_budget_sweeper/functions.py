@@ -50,8 +50,8 @@ class NamedFunctions:
     def _reason(self, error: Exception) -> str:
         text = " ".join(str(error).split())
         if "not in the Hydra execution whitelist" not in text:
-            cause = error.__cause__ or error.__context__
-            return f"{text} ({cause})" if cause and str(cause) not in text else text
+            cause = " ".join(str(error.__cause__ or error.__context__ or "").split())
+            return f"{text} ({cause})" if cause and cause not in text else text
         allowed = " or ".join(self._allowed)
         return (
             f"only functions of {allowed} are called by name, since a configuration may come from "

@@ -1,11 +1,10 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import shlex
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,12 +15,13 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.leaderboard import (
     LEADERBOARD,
     STOCK_RESULTS,
@@ -34,17 +34,19 @@ from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import parse_space
-from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
+from hydra_budget_sweeper.space.written import plain_key
 from hydra_budget_sweeper.study.identity import open_study, seed_of
 from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
-from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.liveness import Presence
+from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 
@@ -98,17 +100,22 @@ class Sweep:
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context)
-        self.space = parse_space(settings.params, arguments, _known_settings(config))
+        self.space = parse_space(
+            settings.params, arguments, _known_settings(config), context.config_loader
+        )
+        self.known_points = [read_point(entry, self.space) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
-        self.constraints = Limits(functions.load(limits, "constraints") if limits else None)
+        self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.store = open_study(self.place, settings.directions, self._identity())
+        self.store = open_study(
+            self.place, settings.directions, self._identity(), settings.free_settings
+        )
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        leaderboard = Leaderboard(self.folder, watched, self.space)
+        leaderboard = Leaderboard(self.folder, watched.study(), self.space)
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
@@ -171,7 +178,7 @@ class Sweep:
 
     def _identity(self) -> dict[str, Any]:
         """What must stay the same for results before and after a resume to be comparable."""
-        searched = {axis.name.lstrip("+").split("@")[0] for axis in self.space.axes}
+        searched = {plain_key(axis.target).split("@")[0] for axis in self.space.axes}
         return {
             "space": self.space.describe(),
             "direction": list(self.settings.directions),
@@ -191,17 +198,8 @@ class Sweep:
 
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
-        axes = {axis.name: axis for axis in self.space.axes}
         study = self.store.study()
-        for entry in self.settings.enqueue:
-            params = parse_point(entry)
-            for name, value in params.items():
-                if name not in axes:
-                    raise SweepError(
-                        f"hydra.sweeper.enqueue sets {name}, which is not searched. Searched are: "
-                        f"{', '.join(axes)}."
-                    )
-                _check_contained(name, value, axes[name].distribution)
+        for params in self.known_points:
             study.enqueue_trial(params, skip_if_exists=True)
 
     def _look_at_space(self) -> None:
@@ -210,14 +208,21 @@ class Sweep:
             return
         if not self.space.axes or not self.settings.feasibility_samples:
             return
-        feasibility = Feasibility(self.space, self.composer, self.constraints)
+        feasibility = Feasibility(self.space, self._judge)
         share, looked_at = feasibility.share(self.settings.feasibility_samples)
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
+        if feasibility.n_unjudged:
+            log.warning("%d cannot be judged: %s", feasibility.n_unjudged, feasibility.problem)
         if share == 0:
-            nearest = feasibility.nearest()
-            if not nearest.fits and not self.settings.enqueue:
+            nearest = feasibility.nearest(self.known_points)
+            if not nearest.fits:
                 raise SweepError(f"No candidate is within the limits: {nearest}.")
+
+    def _judge(self, overrides: Sequence[str]) -> Violations:
+        candidate = self.composer.compose(overrides, 0)
+        with candidate.as_current_job():
+            return self.constraints.violations(candidate.task)
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
@@ -232,7 +237,7 @@ class Sweep:
     def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        nearest = Feasibility(self.space, self._judge).nearest(self.known_points)
         if nearest.fits:
             chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
@@ -247,7 +252,7 @@ class Sweep:
             for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    self.store.put_back(trial.number, note)
+                    self.store.put_back(note.worker, trial.number)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -261,10 +266,8 @@ class Sweep:
 
     def _say_how_to_resume(self) -> None:
         done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
-        setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
-        print(
-            f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
-        )
+        place = setting("hydra.sweep.dir", str(self.folder))
+        print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 
     def _write_best(self) -> FrozenTrial | None:
         """Write the winner down, with several objectives the first of the front."""
@@ -366,15 +369,6 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
     choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
     known.update({str(group): str(choice) for group, choice in choices.items()})
     return known
-
-
-def _check_contained(name: str, value: Any, distribution: Any) -> None:
-    try:
-        create_trial(params={name: value}, distributions={name: distribution}, value=0.0)
-    except (ValueError, TypeError):
-        raise SweepError(
-            f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
-        ) from None
 
 
 def _warn_of_pruner(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The sweeper as its users meet it: one promise a test, on a problem with a known answer."""
 
+import importlib
 import json
 import os
 import signal
@@ -220,11 +221,11 @@ def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["x=interval(-5,6)"], ["space x", '"high": 6']),
-        ([X, "y=interval(0,1)"], ["space y: (absent) ->"]),
-        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] -> ['maximize']"]),
-        ([X, LIMITS], ["constraints: None -> bowl.limits"]),
-        ([X, "width=5"], ["fixed width: (absent) -> 5"]),
+        (["x=interval(-5,6)"], ["space x: interval(-5,5) → interval(-5,6)"]),
+        ([X, "y=interval(0,1)"], ["space y: (absent) → interval(0,1)"]),
+        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] → ['maximize']"]),
+        ([X, LIMITS], ["constraints: None → bowl.limits"]),
+        ([X, "width=5"], ["fixed width: (absent) → 5"]),
     ],
     ids=["range", "parameter", "direction", "constraints", "fixed"],
 )
@@ -330,10 +331,11 @@ def test_tolerated_failures_are_shown_kept_and_not_counted(tmp_path: Path) -> No
 
 def test_the_same_error_again_and_again_ends_the_sweep(tmp_path: Path) -> None:
     ended = sweep(
-        tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=1", expect=1
+        tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=0.9", expect=1
     )
     why = "3 trials in a row failed with the same error"
     assert why in ended.stderr and why in summary(tmp_path)["reason"]
+    assert "max_repeated_errors=3" in ended.stderr and "max_failure_rate=1" in ended.stderr
     assert states(tmp_path) == {"FAIL": 3}
 
 
@@ -546,8 +548,9 @@ def test_a_worker_finds_the_applications_modules_in_a_bare_process(
 ) -> None:
     """As a cluster's launcher starts it: Python without the script's folder on its path."""
     monkeypatch.syspath_prepend(str(APPS))
+    limits = importlib.import_module("bowl").limits
     worker = Worker(None, None)  # type: ignore[arg-type]
-    worker.plan = Limits("bowl.limits")  # type: ignore[assignment]
+    worker.plan = Limits(limits)  # type: ignore[assignment]
     packed = cloudpickle.dumps(worker)
     program = """
 import pickle, sys, types

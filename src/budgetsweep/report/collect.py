@@ -13,10 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from budgetsweep.errors import UserError
+from budgetsweep.folders import CONFIG, LEADERBOARD, METRICS, SUMMARY
 from budgetsweep.report.journal import read_study
-from budgetsweep.run import SUMMARY
-from budgetsweep.saved import CONFIG, LEADERBOARD
-from budgetsweep.tracking import METRICS
 from hydra_budget_sweeper.results.leaderboard import rank
 from hydra_budget_sweeper.study.place import JOURNAL
 from hydra_budget_sweeper.study.tally import Tally

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from budgetsweep.budget import LIMITS
+from budgetsweep.network.limits import LIMITS
 from budgetsweep.report.page import Section, escape, paragraph, table
 from budgetsweep.report.winner import Mistakes, Winner
 from budgetsweep.report.words import count, percent

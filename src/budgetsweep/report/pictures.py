@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from budgetsweep.files import write_atomic
-from budgetsweep.replicate import interval
 from budgetsweep.report import facts, figures
 from budgetsweep.report.collect import Run, Seeds, Sweep
 from budgetsweep.report.figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET
@@ -20,6 +19,7 @@ from budgetsweep.report.run import SCORES, scores
 from budgetsweep.report.sweep import curves, too_few
 from budgetsweep.report.winner import Mistakes, Winner
 from budgetsweep.report.words import number
+from budgetsweep.runs.statistics import interval
 
 
 def draw(found: Sweep | Run | Seeds, winner: Winner, folder: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from budgetsweep.replicate import Interval, interval
 from budgetsweep.report import facts, figures, network
 from budgetsweep.report.collect import Run, Seeds
 from budgetsweep.report.page import Section, escape, fact_list, page, paragraph, plot
 from budgetsweep.report.sweep import time_caption
 from budgetsweep.report.winner import Winner
 from budgetsweep.report.words import count, duration, number, percent
+from budgetsweep.runs.statistics import Interval, interval
 
 SCORES = {"test_accuracy": "test accuracy", "val_accuracy": "validation accuracy"}
 # a seed's table: the summary's key, its heading and how it is written

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from budgetsweep.budget import Cost, cost_of
 from budgetsweep.config import Config
 from budgetsweep.errors import UserError
-from budgetsweep.saved import SavedRun, load_run
+from budgetsweep.network.cost import Cost, cost_of
+from budgetsweep.runs.loading import SavedRun, load_run
 
 N_WORST = 24
 
@@ -73,7 +73,7 @@ def find_mistakes(saved: SavedRun, test: bool) -> Mistakes:
     import torch
 
     from budgetsweep.data import load
-    from budgetsweep.training import normalize, to_unit
+    from budgetsweep.data.pixels import normalize, to_unit
 
     config: Config = saved.config
     config.data.download = False  # a report fetches nothing

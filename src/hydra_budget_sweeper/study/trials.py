@@ -1,6 +1,7 @@
 """What the sweep knows of one trial beyond what Optuna does."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -39,8 +40,9 @@ class Note:
 
 
 def note_of(trial: FrozenTrial) -> Note:
-    """Read what the sweep wrote down beside a trial."""
-    return Note(**trial.system_attrs.get(NOTE, {}))
+    """Read what the sweep wrote down beside a trial; what a newer version also did is passed over."""
+    said = trial.system_attrs.get(NOTE, {})
+    return Note(**{key: value for key, value in said.items() if key in Note.__dataclass_fields__})
 
 
 def is_over_budget(trial: FrozenTrial) -> bool:
@@ -60,9 +62,14 @@ def kind_of(trial: FrozenTrial) -> str:
     return "pruned" if note.get("started") else "over_budget"
 
 
-def point(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Name a candidate by its values, so that two can be compared."""
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
+    """Say what failed, with what overrides, and in which folder, if it came to have one."""
+    note = note_of(trial)
+    lines = [
+        f"Trial {trial.number} failed: {note.error}",
+        f"  overrides: {' '.join(note.overrides)}",
+    ]
+    return "\n".join([*lines, *([f"  folder: {sweep / note.folder}"] if note.folder else [])])
 
 
 def suggest(trial: Trial, axis: Axis) -> Any:

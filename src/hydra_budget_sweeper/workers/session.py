@@ -22,8 +22,10 @@ from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
 from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.workers.liveness import Watch, exclusive
+from hydra_budget_sweeper.workers.liveness import Watch
+from hydra_budget_sweeper.workers.locks import exclusive
 from hydra_budget_sweeper.workers.signals import Interrupts
+from hydra_budget_sweeper.workers.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Session:
         self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
         pruner = build_pruner(self.settings.pruner, len(self.settings.directions))
         self.store = StudyStore(plan.place.open_storage(), plan.place.name, self.sampler, pruner)
-        self.tally = Tally(self.store.study())
+        self.tally = Tally(self.store.study(), plan.space)
+        self.walk = Walk(plan.space, plan.seed)
         self.watch = Watch(plan.hidden, self.settings.lease)
         self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg

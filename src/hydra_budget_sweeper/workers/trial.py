@@ -23,6 +23,7 @@ from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.reporting import reporting_to
+from hydra_budget_sweeper.space.limits import LimitsError
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class Outcome:
         """Keep what an exception says, and where it came from."""
         lines = traceback.format_exception(error)
         last = traceback.format_exception_only(error)[0].strip().splitlines()
+        said = last[0] if last else type(error).__name__
         return cls(
             TrialState.FAIL,
             seconds,
-            error=last[0] if last else type(error).__name__,
+            # What a limit raised is already told by its name.
+            error=str(error) if isinstance(error, LimitsError) else said,
             traceback="".join(lines)[-20_000:],
         )
 

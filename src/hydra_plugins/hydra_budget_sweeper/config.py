@@ -172,6 +172,10 @@ class BudgetSweeperConf:
     # seconds of silence after which a worker on another machine counts as dead
     lease: float = 30.0
 
+    # settings that change no result, so that a sweep may be resumed with others: keys or patterns
+    # such as [trainer.progress, data.*]; a key stands for all below it, too
+    free_settings: list[str] = field(default_factory=list)
+
     # dotted names of f(folder) called when the sweep ends, however it ends; what they raise is
     # logged, a ValueError in one line
     on_end: list[str] = field(default_factory=list)

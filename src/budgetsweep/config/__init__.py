@@ -1,0 +1,36 @@
+"""Every setting of a run: what there is (`schema`), what is allowed (`checks`), where Hydra finds it.
+
+Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
+"""
+
+from budgetsweep.config.checks import check, to_config
+from budgetsweep.config.schema import (
+    OBJECTIVES,
+    AugmentConfig,
+    BudgetConfig,
+    Config,
+    DataConfig,
+    LayerConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    TrainerConfig,
+)
+from budgetsweep.config.store import CONF_DIR, register
+
+__all__ = [
+    "CONF_DIR",
+    "OBJECTIVES",
+    "AugmentConfig",
+    "BudgetConfig",
+    "Config",
+    "DataConfig",
+    "LayerConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "SchedulerConfig",
+    "TrainerConfig",
+    "check",
+    "register",
+    "to_config",
+]

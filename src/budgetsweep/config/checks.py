@@ -1,0 +1,79 @@
+"""What Hydra cannot check while it composes: unknown keys and ranges."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from budgetsweep.config.schema import OBJECTIVES, Config
+from budgetsweep.errors import SettingError
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """The composed configuration as checked dataclasses.
+
+    Raises:
+        SettingError: a key is unknown, or a value missing or out of its range.
+    """
+    resolved = OmegaConf.merge(OmegaConf.structured(Config), cfg)
+    config = OmegaConf.to_object(resolved)
+    assert isinstance(config, Config)
+    _refuse_unknown(OmegaConf.to_container(cfg), dataclasses.asdict(config))
+    check(config)
+    if not config.objectives or not set(config.objectives) <= set(OBJECTIVES):
+        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
+        raise SettingError("objectives", config.objectives, allowed)
+    return config
+
+
+def _refuse_unknown(given: Any, known: Any, prefix: str = "") -> None:
+    """A key added with `+` passes the schema while Hydra composes; no run reads it."""
+    if not (isinstance(given, dict) and isinstance(known, dict)):
+        return
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"Did you mean {prefix}{close[0]}?" if close else ""
+            raise SettingError(f"{prefix}{name}", value, "there is no such setting.", hint)
+        _refuse_unknown(value, known[name], f"{prefix}{name}.")
+
+
+def check(node: Any, prefix: str = "") -> None:
+    """Hold every number below `node` against its range."""
+    for key, value in _children(node):
+        path = f"{prefix}{key}"
+        if dataclasses.is_dataclass(value):
+            check(value, f"{path}.")
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                check(item, f"{path}.{name}.")
+    if dataclasses.is_dataclass(node):
+        for f in dataclasses.fields(node):
+            _check_bounds(f"{prefix}{f.name}", getattr(node, f.name), f.metadata.get("bounds", {}))
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any]]:
+    if dataclasses.is_dataclass(node):
+        for f in dataclasses.fields(node):
+            yield f.name, getattr(node, f.name)
+
+
+def _check_bounds(key: str, value: Any, bounds: dict[str, float]) -> None:
+    within = {
+        "≥": lambda v, b: v >= b,
+        ">": lambda v, b: v > b,
+        "≤": lambda v, b: v <= b,
+        "<": lambda v, b: v < b,
+    }
+    # A comparison with NaN is false, so NaN is refused too.
+    if value is not None and not all(within[sign](value, b) for sign, b in bounds.items()):
+        raise SettingError(key, value, f"must be {describe_bounds(bounds)}.")
+
+
+def describe_bounds(bounds: dict[str, float]) -> str:
+    """`{"≥": 0, "<": 1}` → "≥ 0 and < 1"."""
+    return " and ".join(f"{sign} {bound}" for sign, bound in bounds.items())

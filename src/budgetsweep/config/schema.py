@@ -1,0 +1,221 @@
+"""The typed schema: every setting, its type, range and meaning.
+
+Hydra checks keys and types against these dataclasses while it composes; `checks` holds the ranges
+against them, and `settings_page` lists them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# Figures of a run's summary that a sweep may optimize.
+OBJECTIVES = ("val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> Any:
+    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <)."""
+    bounds = {"≥": ge, ">": gt, "≤": le, "<": lt}
+    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class LayerConfig:
+    """One row of the network; what it leaves out (null) comes from `model.defaults`."""
+
+    width: int | None = setting(None, "output channels, before model.width_multiplier", ge=1)
+    kernel: int | None = setting(None, "side of the square kernel, pixels", ge=1, le=15)
+    padding: int | None = setting(None, "zero padding on each side, pixels", ge=0, le=15)
+    stride: int | None = setting(None, "step of the convolution, pixels", ge=1, le=8)
+    conv: Literal["standard", "separable"] | None = setting(
+        None, "standard, or separable: depthwise k×k followed by pointwise 1×1"
+    )
+    activation: Literal["relu", "leaky_relu", "gelu", "silu", "hardswish", "none"] | None = setting(
+        None, "the nonlinearity"
+    )
+    norm: Literal["batch", "group", "none"] | None = setting(
+        None, "batch norm, group norm (as many groups as divide the width, at most 8), or none"
+    )
+    order: Literal["conv_act_norm", "conv_norm_act", "norm_act_conv"] | None = setting(
+        None, "the sequence inside the row"
+    )
+    pool: int | None = setting(None, "window and step of the pooling after it; 1: none", ge=1, le=8)
+    pool_type: Literal["max", "avg"] | None = setting(None, "max or average pooling")
+    dropout: float | None = setting(
+        None, "share of activations zeroed at the row's end in training", ge=0, lt=1
+    )
+    residual: bool | None = setting(
+        None, "add the row's input before pooling (1×1 projection where the width changes)"
+    )
+
+
+@dataclass
+class ModelConfig:
+    """The network: an ordered mapping of rows and a classifier head."""
+
+    name: str = setting("custom", "a label for tables and files")
+    width_multiplier: float = setting(1.0, "scales the width of every row", gt=0, le=64)
+    defaults: LayerConfig = field(default_factory=LayerConfig)
+    layers: dict[str, LayerConfig | None] = field(default_factory=dict)
+    head: Literal["conv", "gap"] = setting(
+        "conv",
+        "conv: a convolution over the whole remaining map (1×1 in the reference); "
+        "gap: global average pooling, then a 1×1 convolution",
+    )
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how they are split."""
+
+    name: Literal[
+        "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist", "usps", "cifar10",
+        "digits", "image_folder",
+    ] = setting("mnist", "the dataset")  # fmt: skip
+    channels: int = setting(1, "image channels: 1 grey, 3 colour", ge=1, le=3)
+    classes: int = setting(10, "number of classes", ge=2, le=10_000)
+    size: int = setting(28, "side of the square images, pixels", ge=1, le=512)
+    mean: list[float] = setting([0.1307], "per-channel mean of the training pixels in 0–1")
+    std: list[float] = setting([0.3081], "per-channel standard deviation of the training pixels")
+    root: str = setting("data", "folder that holds, or will hold, the datasets")
+    mirror: str | None = setting(
+        None, "URL or file:// folder with the dataset's original files; null: the official source"
+    )
+    download: bool = setting(True, "fetch missing files")
+    path: str | None = setting(None, "image_folder only: folder with one sub-folder a class")
+    validation: int = setting(
+        5_000, "images held out of the training set, stratified; 0: none", ge=0
+    )
+    split_seed: int = setting(
+        0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32
+    )
+    limit: int | None = setting(
+        None, "use at most so many training images, stratified; null: all", ge=1
+    )
+
+
+@dataclass
+class AugmentConfig:
+    """Random affine change of every training image, a new draw each epoch."""
+
+    rotation: float = setting(0.0, "largest angle either way, degrees", ge=0, le=180)
+    shift: float = setting(0.0, "largest shift either way, share of the side", ge=0, le=1)
+    scale: float = setting(0.0, "largest change of size either way, share", ge=0, lt=1)
+    shear: float = setting(0.0, "largest horizontal shear either way, degrees", ge=0, lt=90)
+    flip: bool = setting(False, "mirror half of the images left to right")
+
+
+@dataclass
+class OptimizerConfig:
+    """The update rule. What one rule does not use, the other ignores."""
+
+    name: Literal["sgd", "adamw"] = setting("sgd", "the update rule")
+    lr: float = setting(0.1, "peak learning rate", gt=0, le=100)
+    weight_decay: float = setting(5e-4, "L2 penalty (sgd) or decoupled decay (adamw)", ge=0, le=10)
+    momentum: float = setting(0.9, "sgd only: momentum", ge=0, lt=1)
+    nesterov: bool = setting(True, "sgd only: Nesterov's form of momentum")
+    beta1: float = setting(0.9, "adamw only: decay of the mean gradient", ge=0, lt=1)
+    beta2: float = setting(0.999, "adamw only: decay of the squared gradient", ge=0, lt=1)
+
+
+@dataclass
+class SchedulerConfig:
+    """The learning rate over the run, stepped every batch."""
+
+    name: Literal["one_cycle", "cosine", "step", "constant"] = setting(
+        "one_cycle", "shape of the schedule"
+    )
+    warmup: float = setting(
+        0.3, "one_cycle, cosine: share of the run until the peak rate", ge=0, lt=1
+    )
+    start_factor: float = setting(0.04, "first learning rate, share of the peak", gt=0, le=1)
+    cycle_momentum: bool = setting(
+        True, "one_cycle: momentum (beta1) falls from 0.95 to 0.85 while the rate rises"
+    )
+    step_epochs: int = setting(6, "step: epochs between two drops", ge=1)
+    gamma: float = setting(0.1, "step: factor of a drop", gt=0, le=1)
+
+
+@dataclass
+class TrainerConfig:
+    """How long and on what the network is trained."""
+
+    epochs: int = setting(20, "passes over the training images", ge=1, le=100_000)
+    batch_size: int = setting(128, "images a step", ge=1, le=65_536)
+    eval_batch_size: int = setting(500, "images a forward pass when evaluating", ge=1)
+    label_smoothing: float = setting(
+        0.05, "share of the target spread over all classes", ge=0, lt=1
+    )
+    ema: float = setting(
+        0.0, "decay of the moving average of the weights, a step; 0: off", ge=0, lt=1
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where it runs")
+    threads: int | None = setting(
+        None, "CPU threads; null: all cores in a single run, one in a sweep", ge=1, le=1024
+    )
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "auto: bfloat16 autocast where it was measured to be faster here"
+    )
+    memory_format: Literal["auto", "channels_last", "contiguous"] = setting(
+        "auto", "auto: the one measured to be faster here"
+    )
+    compile: bool = setting(
+        False,
+        "torch.compile for the network: for long runs, its half minute is spent once a run; on a "
+        "GPU with CUDA graphs",
+    )
+    first_look: int | None = setting(
+        15,
+        "optimizer steps until a sweep first compares a trial with the others; it does so again "
+        "after 3 times as many, and so on, and after each epoch; null: after each epoch only",
+        ge=1,
+    )
+    look_images: int = setting(
+        1_000, "validation images, at most, by whose loss a sweep compares its trials", ge=2
+    )
+    test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
+    progress: bool = setting(True, "a progress bar where the output is a terminal")
+    tensorboard: bool = setting(False, "write TensorBoard events too (needs the tensorboard extra)")
+
+
+@dataclass
+class BudgetConfig:
+    """What one network may cost; null: no limit."""
+
+    max_parameters: int | None = setting(20_000, "trainable parameters", ge=1)
+    max_macs: int | None = setting(None, "multiply-accumulates of one image's inference", ge=1)
+    max_activation_bytes: int | None = setting(
+        None, "largest input + output of one operation, float32, one image, bytes", ge=1
+    )
+    fit: bool = setting(
+        False, "scale all widths to the largest network that fits, instead of refusing"
+    )
+
+
+@dataclass
+class Config:
+    """One training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**63)
+    objectives: list[str] = setting(
+        ["val_loss"], f"what a sweep gets back of each run; several of {', '.join(OBJECTIVES)}"
+    )
+    resume: bool = setting(False, "go on from the checkpoint in the run's folder, if there is one")

@@ -1,0 +1,5 @@
+"""Images to learn from: read, checked, split and kept as tensors, augmented batch by batch."""
+
+from budgetsweep.data.dataset import Dataset, Images, load
+
+__all__ = ["Dataset", "Images", "load"]

@@ -1,0 +1,1 @@
+"""A trained network as files for use elsewhere, each checked against PyTorch."""

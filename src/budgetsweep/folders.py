@@ -1,0 +1,10 @@
+"""The files in the folder of a run and in that of a sweep, by name."""
+
+# a run's
+CONFIG = ".hydra/config.yaml"
+METRICS = "metrics.csv"
+CHECKPOINT = "checkpoint.pt"
+MODEL = "model.pt"
+SUMMARY = "summary.json"
+# a sweep's
+LEADERBOARD = "leaderboard.json"

@@ -1,0 +1,1 @@
+"""The network: built from rows (`factory`), counted (`cost`), held against its `budget`."""

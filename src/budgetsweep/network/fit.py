@@ -1,0 +1,46 @@
+"""The largest network of given proportions that meets a budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig
+from budgetsweep.errors import BudgetError, SettingError
+from budgetsweep.network.cost import cost_of
+from budgetsweep.network.limits import LIMITS, excess
+
+
+def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConfig:
+    """The model with the largest `width_multiplier` (to 1/10,000) that meets every limit.
+
+    Every cost grows with every width, and every width with the multiplier, so bisection finds it.
+
+    Raises:
+        BudgetError: even one channel a row is over a limit.
+    """
+    if all(limit is None for limit in (getattr(budget, f) for f in LIMITS.values())):
+        raise SettingError("budget.fit", "true", "needs a limit to fit to, such as", "budget=20k.")
+
+    def fits(ticks: int) -> bool:
+        candidate = replace(model, width_multiplier=ticks / 10_000)
+        return all(over <= 0 for over in excess(cost_of(candidate, data), budget).values())
+
+    if not fits(1):
+        least = cost_of(narrowest(model), data)
+        name, _ = max(excess(least, budget).items(), key=lambda item: item[1])
+        raise BudgetError(
+            f"nothing fits: with one channel a row the network still has "
+            f"{getattr(least, name):,} {name.replace('_', ' ')}, and "
+            f"budget.{LIMITS[name]}={getattr(budget, LIMITS[name]):,}. Drop rows "
+            f"('model.layers.NAME=null'), use model.head=gap, or raise the limit."
+        )
+    low, high = 1, 64 * 10_000 + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return replace(model, width_multiplier=low / 10_000)
+
+
+def narrowest(model: ModelConfig) -> ModelConfig:
+    """The model with one channel a row."""
+    return replace(model, width_multiplier=1e-9)

@@ -1,0 +1,1 @@
+"""Finished runs: read back, used on images, repeated over seeds and compared."""

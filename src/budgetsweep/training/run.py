@@ -1,0 +1,105 @@
+"""One training run, from a configuration to a folder with its results."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from budgetsweep.config import Config
+from budgetsweep.data import Dataset, load
+from budgetsweep.files import write_json
+from budgetsweep.folders import MODEL, SUMMARY
+from budgetsweep.network.budget import enforce
+from budgetsweep.network.factory import build_model
+from budgetsweep.training import checkpoint
+from budgetsweep.training.device import choose_device, keep_memory, seed_everything
+from budgetsweep.training.epochs import Clock, Reporter, Run
+from budgetsweep.training.number_format import Format, choose_format
+from budgetsweep.training.summary import closing, describe, summarize
+from budgetsweep.training.tracking import Tracker
+from budgetsweep.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    threads: int,
+    report: Reporter | None = None,
+) -> dict[str, Any]:
+    """Train one network and write its folder; the summary, as in summary.json.
+
+    A finished folder is not trained again under `config.resume`: its summary is returned.
+
+    Args:
+        config: the run; see `budgetsweep.config`.
+        folder: takes metrics.csv, checkpoint.pt, model.pt and summary.json.
+        threads: CPU threads where `trainer.threads` is null.
+        report: told how the training goes, by the objective on validation images and the optimizer
+            steps so far, before its end; may raise to end the run. None: nobody asks.
+
+    Raises:
+        BudgetError: the network is over budget; nothing was read or written.
+        UserError: other mistakes in the configuration or the data.
+    """
+    if begun := _open(config, folder, threads, report):
+        begun.train()
+        _finish(begun)
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    return summary
+
+
+def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -> Run | None:
+    """All that a run needs, from its checkpoint where there is one; None if it has finished."""
+    started = time.perf_counter()
+    config.model, cost = enforce(config.model, config.data, config.budget)
+    log.info("%s", describe(config, cost))
+    state = checkpoint.load(folder, config) if config.resume else None
+    if state and (folder / SUMMARY).exists():
+        log.info("finished before: %s", folder / SUMMARY)
+        return None
+
+    keep_memory()
+    torch.set_num_threads(config.trainer.threads or threads)
+    torch.backends.cudnn.benchmark = True
+    dataset = load(config.data)
+    trainer = _trainer(config, dataset, state)
+    clock, rows = Clock(), list[dict[str, Any]]()
+    if state:
+        clock, rows = Clock(**state["clock"]), state["rows"]
+        log.info("going on after epoch %d of %d", trainer.epoch, config.trainer.epochs)
+    setup_seconds = time.perf_counter() - started
+    log.info(
+        "%s, %s %s, %d threads, %d training images, ready in %.1f s",
+        trainer.device, trainer.fmt.precision, trainer.fmt.memory_format, torch.get_num_threads(),
+        len(dataset.train), setup_seconds,
+    )  # fmt: skip
+    tracker = Tracker(folder, rows, config.trainer.tensorboard)
+    return Run(trainer, dataset, cost, tracker, clock, setup_seconds, report)
+
+
+def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:
+    device = choose_device(config.trainer.device)
+    seed_everything(config.seed, -1)
+    network = build_model(config.model, config.data).to(device)
+    fmt = Format(**state["format"]) if state else choose_format(network, config, device)
+    trainer = Trainer(network, config, dataset.train, device, fmt)
+    if state:
+        trainer.load_state_dict(state["trainer"])
+    return trainer
+
+
+def _finish(run: Run) -> None:
+    """Write the weights and the summary; reads the test set if the run is to."""
+    folder, weights = run.tracker.folder, run.trainer.result.state_dict()
+    summary = summarize(run)
+    checkpoint.save(folder / MODEL, {k: v.cpu() for k, v in weights.items()})
+    write_json(folder / SUMMARY, summary)
+    log.info("%s", closing(summary, folder))

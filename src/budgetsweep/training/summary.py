@@ -1,0 +1,72 @@
+"""What a run comes to: summary.json, and the lines of its log that open and close it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from budgetsweep.config import Config
+from budgetsweep.network.cost import Cost
+from budgetsweep.training.epochs import Run
+from budgetsweep.training.evaluation import evaluate
+from budgetsweep.training.provenance import device_name, git_commit, versions
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """The content of summary.json; reads the test set if the run is to."""
+    trainer, dataset, cost, clock = run.trainer, run.dataset, run.cost, run.clock
+    config, fmt, last = trainer.config, trainer.fmt, run.tracker.rows[-1]
+    test = evaluate(trainer.result, dataset.test(), config, fmt) if config.trainer.test else None
+    images = trainer.steps_per_epoch * trainer.batch_size * trainer.epoch
+    return {
+        "model": config.model.name,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "activation_bytes": cost.activation_bytes,
+        "width_multiplier": config.model.width_multiplier,
+        "epochs": trainer.epoch,
+        "seed": config.seed,
+        "train_loss": last["train_loss"],
+        "val_loss": last["val_loss"],
+        "val_accuracy": last["val_accuracy"],
+        "test_loss": test.loss if test else None,
+        "test_accuracy": test.accuracy if test else None,
+        "train_seconds": clock.train,
+        "evaluate_seconds": clock.evaluate,
+        "setup_seconds": run.setup_seconds,
+        "images_per_second": images / clock.train,
+        "data": config.data.name,
+        "train_images": len(dataset.train),
+        "class_names": list(dataset.class_names),
+        "device": device_name(trainer.device),
+        "precision": fmt.precision,
+        "memory_format": fmt.memory_format,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+
+
+def describe(config: Config, cost: Cost) -> str:
+    """The network's size against its budget, in one line."""
+    limit = config.budget.max_parameters
+    words = f"{config.model.name}: {cost.parameters:,} parameters"
+    words += f" of {limit:,} allowed" if limit else ""
+    if config.budget.fit:
+        words += f", widths × {config.model.width_multiplier:g} to fit"
+    return f"{words}, {cost.macs:,} MACs"
+
+
+def closing(summary: Mapping[str, Any], folder: Path) -> str:
+    """Time, scores and place of a finished run, in one line."""
+    scores = [
+        f"{name} accuracy {summary[key]:.2%} (loss {summary[key.replace('accuracy', 'loss')]:.4f})"
+        for name, key in (("validation", "val_accuracy"), ("test", "test_accuracy"))
+        if summary[key] is not None
+    ]
+    trained = f"{summary['epochs']} epochs in {summary['train_seconds']:.1f} s"
+    return ", ".join([trained, *scores]) + f" → {os.path.relpath(folder)}"

@@ -1,0 +1,179 @@
+"""The settings a person sees, their ranges, and that everything in conf/ keeps to them."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from composing import compose, compose_raw
+from hydra.errors import HydraException
+
+from budgetsweep.config import CONF_DIR, Config, LayerConfig, check, register
+from budgetsweep.config.settings_page import settings
+from budgetsweep.errors import SettingError, UserError
+
+ROW = "width kernel padding stride conv activation norm order pool pool_type dropout residual"
+# A key that is added, renamed or removed changes what people's files and commands mean.
+KEYS = {
+    "model": "name width_multiplier",
+    "model.defaults": ROW,
+    "model.layers.<name>": ROW,
+    "model.": "head",
+    "data": "name channels classes size mean std root mirror download path validation split_seed limit",
+    "augment": "rotation shift scale shear flip",
+    "optimizer": "name lr weight_decay momentum nesterov beta1 beta2",
+    "scheduler": "name warmup start_factor cycle_momentum step_epochs gamma",
+    "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format compile first_look look_images test progress tensorboard",
+    "budget": "max_parameters max_macs max_activation_bytes fit",
+    "": "seed objectives resume",
+}
+
+GROUPS = {
+    f"{group}={path.stem}": group
+    for group in (
+        "model", "data", "augment", "optimizer", "scheduler", "trainer", "budget", "search", "experiment",
+    )
+    for path in sorted((CONF_DIR / group).glob("*.yaml"))
+}  # fmt: skip
+
+
+def test_the_settings_are_these() -> None:
+    expected = [
+        f"{part}.{leaf}".replace("..", ".").lstrip(".")
+        for part, leaves in KEYS.items()
+        for leaf in leaves.split()
+    ]
+    assert [s.key for s in settings()] == expected
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [s.key for s in settings() if len(s.help) < 5] == []
+
+
+def test_every_group_has_options() -> None:
+    assert len(set(GROUPS.values())) == 9
+
+
+@pytest.mark.parametrize("option", GROUPS)
+def test_every_option_in_conf_keeps_to_the_schema_and_its_ranges(option: str) -> None:
+    needed = ["data.path=somewhere"] if option == "data=image_folder" else []
+    compose(option, *needed)
+
+
+@pytest.mark.parametrize(
+    "name", [s.removeprefix("experiment=") for s in GROUPS if s.startswith("experiment=")]
+)
+def test_every_experiment_composes_for_a_sweep(name: str) -> None:
+    # Group overrides in an experiment hold, and a person's own come last.
+    config = compose(f"experiment={name}", "trainer.epochs=3")
+    assert config.trainer.epochs == 3
+
+
+@pytest.mark.parametrize("search", [s for s in GROUPS if s.startswith("search=")])
+def test_no_search_reads_the_test_set(search: str) -> None:
+    config = compose(search)
+    assert not config.trainer.test
+    assert config.data.validation > 0
+
+
+def bounded() -> list[tuple[str, str, float, bool]]:
+    """Each end of each range: key, sign, bound and whether the type is a whole number."""
+    pairs = [(s, part.split()) for s in settings() for part in s.bounds.split(" and ") if part]
+    return [
+        (s.key, sign, int(bound) if "int" in s.type else float(bound), "int" in s.type)
+        for s, (sign, bound) in pairs
+    ]
+
+
+def one_step(sign: str, bound: float, whole: bool) -> tuple[float, float]:
+    """The last value allowed by one end of a range, and the first refused."""
+    step = 1 if whole else 1e-9 * max(1.0, abs(bound))
+    return {
+        "≥": (bound, bound - step),
+        "≤": (bound, bound + step),
+        ">": (bound + step, bound),
+        "<": (bound - step, bound),
+    }[sign]
+
+
+def with_value(key: str, value: Any) -> Config:
+    config = Config()
+    config.model.layers["<name>"] = LayerConfig()
+    node: Any = config
+    *path, leaf = key.split(".")
+    for name in path:
+        node = node[name] if isinstance(node, dict) else getattr(node, name)
+    assert hasattr(node, leaf)
+    setattr(node, leaf, value)
+    return config
+
+
+@pytest.mark.parametrize(("key", "sign", "bound", "whole"), bounded())
+def test_a_range_ends_where_it_says(key: str, sign: str, bound: float, whole: bool) -> None:
+    allowed, refused = one_step(sign, bound, whole)
+    check(with_value(key, allowed))
+    with pytest.raises(SettingError) as error:
+        check(with_value(key, refused))
+    assert str(error.value).startswith(f"{key}=")
+    assert sign in str(error.value)
+
+
+@pytest.mark.parametrize("key", sorted({key for key, *_ in bounded()}))
+def test_not_a_number_is_in_no_range(key: str) -> None:
+    with pytest.raises(SettingError, match="nan"):
+        check(with_value(key, float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.lrr=1", ["lrr", "lr"]),
+        ("model.layers.conv33.width=8", ["conv33", "conv3"]),
+        ("model.layers.conv3.widht=8", ["widht", "width"]),
+        ("trainer.epochs=many", ["trainer.epochs", "many"]),
+        ("trainer.epochs=1.5", ["trainer.epochs", "1.5"]),
+        ("model.layers.conv3.width=wide", ["width", "wide"]),
+        ("trainer.test=perhaps", ["trainer.test", "perhaps"]),
+        ("optimizer.name=rmsprop", ["optimizer.name", "rmsprop", "sgd", "adamw"]),
+        ("data.name=minst", ["data.name", "minst", "mnist"]),
+        ("model.head=fc", ["model.head", "fc", "gap"]),
+        ("model=resnet", ["model/resnet", "reference"]),
+        ("search=depth", ["search/depth", "widths"]),
+    ],
+)
+def test_a_wrong_key_type_or_choice_is_refused_by_name(override: str, words: list[str]) -> None:
+    with pytest.raises(HydraException) as error:
+        compose_raw(override)
+    told = f"{error.value} {error.value.__cause__}"
+    assert [word for word in words if word not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("+optimizer.lrr=1", ["optimizer.lrr=1", "no such setting", "optimizer.lr?"]),
+        ("++trainer.epoch=5", ["trainer.epoch=5", "trainer.epochs?"]),
+        ("+model.layers.conv3.widht=8", ["model.layers.conv3.widht=8", "width?"]),
+        ("+nonsense=1", ["nonsense=1", "no such setting"]),
+        ("objectives=[]", ["objectives=[]", "val_loss"]),
+        ("objectives=[speed]", ["objectives=", "speed", "val_loss", "parameters"]),
+        ("+optimizer._target_=os.system", ["optimizer._target_", "no such setting"]),
+    ],
+)
+def test_a_key_that_is_forced_in_is_refused_too(override: str, words: list[str]) -> None:
+    with pytest.raises(SettingError) as error:
+        compose(override)
+    assert [word for word in words if word not in str(error.value)] == []
+
+
+def test_the_schema_can_be_registered_again() -> None:
+    register()
+    register()
+
+
+def test_an_error_survives_the_way_back_from_a_worker() -> None:
+    error = SettingError("optimizer.lr", -1, "must be > 0.", "Try 0.1.")
+    back = pickle.loads(pickle.dumps(error))
+    assert str(back) == str(error) == "optimizer.lr=-1: must be > 0. Try 0.1."
+    assert isinstance(back, UserError)

@@ -1,0 +1,239 @@
+"""Counting, refusing, fitting: what a network costs, by closed form and by other counters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from composing import MODELS, compose, compose_raw
+from torch.utils.flop_counter import FlopCounterMode
+
+from budgetsweep.config import BudgetConfig, Config, DataConfig, LayerConfig, ModelConfig
+from budgetsweep.errors import BudgetError, SettingError
+from budgetsweep.network.budget import enforce, violations
+from budgetsweep.network.cost import Cost, cost_of
+from budgetsweep.network.factory import build_model
+from budgetsweep.network.fit import fit
+from budgetsweep.network.limits import excess
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden_sizes.json").read_text())
+NO_LIMIT = BudgetConfig(max_parameters=None)
+
+# The reference by its published table: channels in, channels out, kernel, side in, side out.
+CONVOLUTIONS = [
+    (1, 8, 3, 28, 28), (8, 16, 3, 28, 28), (16, 8, 1, 14, 14), (8, 16, 3, 14, 12),
+    (16, 32, 3, 12, 10), (32, 32, 3, 10, 8), (32, 10, 3, 4, 2), (10, 10, 1, 1, 1),
+]  # fmt: skip
+NORMS = [8, 16, 16, 32, 32, 10]  # channels, each with a scale and a shift
+
+
+def cost(*overrides: str) -> Cost:
+    config = compose(*overrides)
+    return cost_of(config.model, config.data)
+
+
+def one_row(width: int, classes: int) -> tuple[ModelConfig, DataConfig]:
+    """A 1×1 convolution and a head over the average: 2·width + classes·(width + 1) parameters."""
+    row = LayerConfig(
+        width=width, kernel=1, padding=0, stride=1, conv="standard", activation="relu",
+        norm="none", order="conv_act_norm", pool=1, pool_type="max", dropout=0.0, residual=False,
+    )  # fmt: skip
+    return ModelConfig(layers={"only": row}, head="gap"), DataConfig(classes=classes)
+
+
+def test_every_shipped_model_has_golden_sizes() -> None:
+    assert sorted(GOLDEN) == MODELS
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_shipped_model_has_its_golden_sizes(model: str) -> None:
+    counted = cost(f"model={model}")
+    assert {key: getattr(counted, key) for key in GOLDEN[model]} == GOLDEN[model]
+
+
+def test_the_reference_costs_what_its_published_table_says() -> None:
+    kernels = sum(i * o * k * k + o for i, o, k, _, _ in CONVOLUTIONS)
+    macs = sum(i * o * k * k * side * side for i, o, k, _, side in CONVOLUTIONS)
+    most = max(i * a * a + o * b * b for i, o, _, a, b in CONVOLUTIONS)
+    counted = cost("model=reference")
+    assert counted.parameters == kernels + 2 * sum(NORMS) == 19_668
+    assert counted.macs == macs
+    assert counted.activation_bytes == 4 * most  # 8×28×28 in, 16×28×28 out
+
+
+@pytest.mark.parametrize(
+    ("model", "largest"),
+    [
+        ("tiny", 1 * 28**2 + 4 * 14**2),  # stem
+        ("separable", 16 * 28**2 + 32 * 28**2),  # block1's pointwise convolution
+        ("residual", 12 * 28**2 + 12 * 14**2),  # stem's pooling
+    ],
+)
+def test_activation_memory_is_the_largest_input_and_output(model: str, largest: int) -> None:
+    assert cost(f"model={model}").activation_bytes == 4 * largest
+
+
+def test_a_residual_row_keeps_its_input_too() -> None:
+    rows = {layer.name: layer for layer in cost("model=residual").layers}
+    assert rows["block1"].activation_bytes == 4 * 3 * 12 * 14**2  # input, output, kept input
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("size", "channels"), [(28, 1), (32, 3)])
+def test_macs_agree_with_torchs_own_counter(model: str, size: int, channels: int) -> None:
+    config = compose(f"model={model}", f"data.size={size}", f"data.channels={channels}")
+    network = build_model(config.model, config.data).eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, channels, size, size))
+    assert 2 * cost_of(config.model, config.data).macs == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_receptive_field_is_where_the_gradient_reaches(model: str) -> None:
+    rows = ["model.defaults.activation=none", "model.defaults.norm=none"]
+    config = compose(f"model={model}", *rows, "model.defaults.pool_type=avg", "data.size=64")
+    network = build_model(config.model, config.data).eval()
+    counted = cost_of(config.model, config.data).layers
+    x = images = torch.zeros(1, 1, 64, 64, requires_grad=True)
+    for layer, stage in zip(counted, network.layers, strict=False):
+        for parameter in stage.parameters():
+            torch.nn.init.constant_(parameter, 0.1)
+        x = stage(x)
+        middle = x[0, 0, x.shape[2] // 2, x.shape[3] // 2]
+        (reached,) = torch.autograd.grad(middle, images, retain_graph=True)
+        assert int(reached[0, 0].any(0).sum()) == layer.receptive_field, layer.name
+
+
+def test_20000_parameters_pass() -> None:
+    model, data = one_row(width=273, classes=71)
+    same, counted = enforce(model, data, BudgetConfig())
+    assert counted.parameters == 20_000
+    assert same == model
+
+
+def test_20001_parameters_do_not_pass() -> None:
+    model, data = one_row(width=240, classes=81)
+    assert cost_of(model, data).parameters == 20_001
+    with pytest.raises(BudgetError, match="20,001 parameters, 1 more than"):
+        enforce(model, data, BudgetConfig())
+
+
+@pytest.mark.parametrize("limit", ["max_parameters", "max_macs", "max_activation_bytes"])
+def test_each_limit_holds_to_the_last_unit(limit: str) -> None:
+    config = compose("model=tiny")
+    value = GOLDEN["tiny"][limit.removeprefix("max_")]
+    enforce(config.model, config.data, replace(NO_LIMIT, **{limit: value}))
+    with pytest.raises(BudgetError, match=f"budget.{limit}={value - 1:,}"):
+        enforce(config.model, config.data, replace(NO_LIMIT, **{limit: value - 1}))
+
+
+def test_the_refusal_names_count_limit_excess_and_the_largest_rows() -> None:
+    config = compose("model.layers.conv3.width=48")
+    with pytest.raises(BudgetError) as error:
+        enforce(config.model, config.data, config.budget)
+    told = str(error.value)
+    rows = "largest rows: conv4 13,920, conv3 7,056, conv5 2,910"
+    for words in ("26,628 parameters", "6,628 more", "budget.max_parameters=20,000", rows):
+        assert words in told
+    assert "\n" not in told
+
+
+def test_without_limits_everything_passes() -> None:
+    config = compose("model.width_multiplier=8", "budget=none")
+    enforce(config.model, config.data, config.budget)
+
+
+FITS = {
+    "the reference into the default": ["model=reference"],
+    "from far above": ["model.width_multiplier=9"],
+    "from far below": ["model=tiny"],
+    "separable": ["model=separable"],
+    "residual": ["model=residual"],
+    "a small budget": ["budget.max_parameters=1000"],
+    "multiply-accumulates": ["budget=none", "budget.max_macs=1000000"],
+    "activations": ["budget=none", "budget.max_activation_bytes=40000"],
+    "all three": ["budget=microcontroller"],
+}
+
+
+@pytest.mark.parametrize("overrides", FITS.values(), ids=FITS.keys())
+def test_fit_finds_the_largest_multiplier(overrides: list[str]) -> None:
+    config = compose(*overrides)
+    fitted = fit(config.model, config.data, config.budget)
+    assert within(config, fitted.width_multiplier)
+    assert not within(config, fitted.width_multiplier + 1e-4)
+    assert replace(fitted, width_multiplier=config.model.width_multiplier) == config.model
+
+
+def within(config: Config, multiplier: float) -> bool:
+    scaled = cost_of(replace(config.model, width_multiplier=multiplier), config.data)
+    return all(share <= 0 for share in excess(scaled, config.budget).values())
+
+
+def test_fit_applies_before_the_budget_is_held() -> None:
+    config = compose("model.layers.conv3.width=48", "budget.fit=true")
+    fitted, counted = enforce(config.model, config.data, config.budget)
+    assert fitted.width_multiplier < 1
+    assert 19_000 < counted.parameters <= 20_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("max_parameters=93", "94 parameters, and budget.max_parameters=93"),
+        ("max_macs=100", "macs, and budget.max_macs=100"),
+        ("max_activation_bytes=100", "activation bytes, and budget.max_activation_bytes=100"),
+    ],
+)
+def test_a_budget_that_nothing_can_meet_is_told(limit: str, words: str) -> None:
+    config = compose("budget=none", f"budget.{limit}", "budget.fit=true")
+    with pytest.raises(BudgetError, match="nothing fits") as error:
+        enforce(config.model, config.data, config.budget)
+    assert words in str(error.value)
+
+
+def test_the_narrowest_network_just_fits() -> None:
+    config = compose("budget.max_parameters=94", "budget.fit=true")
+    _, counted = enforce(config.model, config.data, config.budget)
+    assert counted.parameters == 94
+
+
+def test_fit_without_a_limit_is_refused() -> None:
+    config = compose("budget=none", "budget.fit=true")
+    with pytest.raises(SettingError, match="needs a limit"):
+        enforce(config.model, config.data, config.budget)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"shape": 0.0, "parameters": -332 / 20_000}),
+        (["model.layers.conv3.width=48"], {"shape": 0.0, "parameters": 6_628 / 20_000}),
+        (["budget=none"], {"shape": 0.0}),
+        (
+            ["model=tiny", "budget=microcontroller"],
+            {
+                "shape": 0.0,
+                "parameters": (1_390 - 20_000) / 20_000,
+                "macs": (63_624 - 1_000_000) / 1_000_000,
+                "activation_bytes": (6_272 - 262_144) / 262_144,
+            },
+        ),
+        (["model.layers.conv4.pool=8"], {"shape": 1.0}),
+        (["model.layers.conv4.dropout=1.2"], {"shape": 1.0}),
+        (["budget.max_parameters=47", "budget.fit=true"], {"shape": 0.0, "parameters": 1.0}),
+    ],
+    ids=["within", "over", "no limit", "three limits", "vanishing", "out of range", "hopeless"],
+)
+def test_violations_are_the_excess_as_a_share_of_the_limit(
+    overrides: list[str], expected: dict[str, float]
+) -> None:
+    assert dict(violations(compose_raw(*overrides))) == pytest.approx(expected)
+
+
+def test_with_fit_an_oversized_candidate_violates_nothing() -> None:
+    cfg = compose_raw("model.layers.conv3.width=48", "budget.fit=true")
+    assert all(value <= 0 for value in violations(cfg).values())

@@ -1,0 +1,164 @@
+"""Seeds and intervals, against figures computed elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from budgetsweep import replicate
+from budgetsweep.errors import UserError
+from budgetsweep.runs.comparison import comparison_table
+from budgetsweep.runs.finalists import networks, over_budget
+from budgetsweep.runs.seeds import read_runs
+from budgetsweep.runs.statistics import interval
+
+
+def write_runs(folder: Path, accuracies: list[float | None]) -> None:
+    for seed, accuracy in enumerate(accuracies):
+        run = folder / str(seed)
+        run.mkdir(parents=True)
+        summary = {
+            "seed": seed,
+            "test_accuracy": accuracy,
+            "test_loss": 0.02,
+            "parameters": 19_668,
+            "train_seconds": 60.0,
+            "epochs": 20,
+        }
+        (run / "summary.json").write_text(json.dumps(summary))
+
+
+def test_the_interval_is_students() -> None:
+    # mean 3, sd √2.5, t(0.975, 4) = 2.7764: half width 2.7764 · 1.5811 / √5 = 1.9632
+    stats = interval([1, 2, 3, 4, 5])
+    assert stats.mean == 3
+    assert stats.sd == pytest.approx(math.sqrt(2.5))
+    assert (stats.low, stats.high) == pytest.approx((3 - 1.9632, 3 + 1.9632), abs=1e-4)
+
+
+def test_one_run_has_no_finite_interval() -> None:
+    assert interval([0.99]).high == math.inf
+
+
+def test_the_table_names_every_seed_and_the_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_runs(tmp_path, [0.995, 0.996, 0.997])
+    replicate.main([str(tmp_path), "--published", "0.9945"])
+    out = capsys.readouterr().out
+    for words in ("| 0 | 99.50%", "| 2 | 99.70%", "mean 99.600%", "sd 0.100", "+0.150 points"):
+        assert words in out
+    assert json.loads((tmp_path / "replication.json").read_text())["n"] == 3
+    assert (tmp_path / "replication.md").read_text().strip() == out.strip()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "words"), [([], "no finished runs"), ([0.99, None], "without a test accuracy")]
+)
+def test_a_folder_without_results_is_refused(
+    tmp_path: Path, accuracies: list[float | None], words: str
+) -> None:
+    write_runs(tmp_path, accuracies)
+    with pytest.raises(UserError, match=words):
+        read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [(0.0002, "no difference shown"), (0.01, "better"), (-0.01, "worse")],
+)
+def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
+    shift: float, words: str
+) -> None:
+    reference = [0.990, 0.991, 0.992, 0.993, 0.994]
+    runs = {
+        name: [{"test_accuracy": a + d, "parameters": 10} for a in reference]
+        for name, d in (("reference", 0.0), ("trial-3", shift))
+    }
+    text = comparison_table(runs, {"trial-3": ["optimizer.lr=0.1"]})
+    assert words in text.splitlines()[3]
+    assert "trial-3: `optimizer.lr=0.1`" in text
+
+
+def test_without_a_reference_finalists_are_compared_with_the_first() -> None:
+    runs = {
+        name: [{"test_accuracy": a, "parameters": 10} for a in values]
+        for name, values in (("trial-5", [0.98, 0.981]), ("trial-2", [0.97, 0.971]))
+    }
+    head, _, first, second, *_ = comparison_table(runs, {}).splitlines()
+    assert "against trial-5" in head
+    assert "points" not in first
+    assert "-1.000 points" in second and "worse" in second
+
+
+def test_a_reference_over_the_budget_is_told_in_one_line() -> None:
+    shared = ["data=digits", "model=reference"]
+    assert over_budget(shared) == ""
+    assert over_budget([*shared, "budget.max_parameters=8000"]) == (
+        "The reference is left out, as it is over budget: 19,668 parameters, 11,668 more than "
+        "budget.max_parameters=8,000."
+    )
+    with pytest.raises(UserError, match="epoch"):
+        over_budget(["trainer.epoch=3"])
+
+
+def write_sweep(folder: Path, states: list[str]) -> None:
+    rows = []
+    for number, state in enumerate(states):
+        params = {"model.layers.conv1.width": 4 + number, "optimizer.lr": 0.1}
+        rows.append({"trial": number, "state": state, "folder": str(number), "params": params})
+        own = [f"{key}={value}" for key, value in params.items()]
+        hidden = folder / str(number) / ".hydra"
+        hidden.mkdir(parents=True)
+        lines = [*own, "data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
+        (hidden / "overrides.yaml").write_text("".join(f"- {line}\n" for line in lines))
+    (folder / "leaderboard.json").write_text(json.dumps(rows))
+
+
+def test_finalists_and_reference_keep_what_the_whole_sweep_set(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["COMPLETE", "COMPLETE", "PRUNED"])
+    shared = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
+    assert networks(tmp_path, top=5) == {
+        "reference": shared,
+        "trial-0": ["model.layers.conv1.width=4", "optimizer.lr=0.1", *shared],
+        "trial-1": ["model.layers.conv1.width=5", "optimizer.lr=0.1", *shared],
+    }
+    assert list(networks(tmp_path, top=1)) == ["reference", "trial-0"]
+
+
+def test_a_sweep_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["PRUNED"])
+    with pytest.raises(UserError, match="no trial is complete yet"):
+        networks(tmp_path, top=1)
+
+
+@pytest.mark.slow
+def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path: Path) -> None:
+    folder = tmp_path / "my sweep"
+    write_sweep(folder, ["COMPLETE"])
+    replicate.main([str(folder), "--top", "1", "--seeds", "2", "trainer.epochs=2"])
+    runs = json.loads((folder / "replicate/replication.json").read_text())
+    assert {name: [r["seed"] for r in told] for name, told in runs.items()} == {
+        "reference": [1000, 1001],
+        "trial-0": [1000, 1001],
+    }
+    assert runs["reference"][0]["parameters"] != runs["trial-0"][0]["parameters"]
+    for run in runs["reference"] + runs["trial-0"]:
+        assert run["epochs"] == 2
+        assert run["test_accuracy"] is not None
+        assert run["parameters"] < 2_000  # tiny's, not the default network's
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_reference_is_over_the_budget_compares_its_finalists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path, ["COMPLETE", "COMPLETE"])
+    # tiny's own first width is 8, the finalists' are 4 and 5
+    replicate.main([str(tmp_path), "--seeds", "2", "budget.max_parameters=1000"])
+    told = capsys.readouterr().out
+    assert "against trial-0" in told and "| trial-1 |" in told
+    assert "The reference is left out, as it is over budget" in told
