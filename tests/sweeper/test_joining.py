@@ -16,7 +16,6 @@ from sweeping import (
     hear_interrupts,
     kill_all,
     start,
-    states,
     summary,
     sweep,
     traced,
@@ -114,7 +113,7 @@ def test_the_last_trial_of_a_finite_space_is_waited_for(
     wait_for(lambda: starts(trace) == 1)
     running.append(second := joined(folder, log, *finite))
     assert first.wait(timeout=60) == second.wait(timeout=60) == 0
-    assert starts(trace) == 2 and states(folder)["COMPLETE"] == 2
+    assert starts(trace) == summary(folder)["trained"] == 2
     assert log.read_text().count("Launching") <= 3
 
 
