@@ -109,9 +109,10 @@ class Sweep:
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.store = open_study(
-            self.place, settings.directions, self._identity(), settings.free_settings
-        )
+        with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
+            self.store = open_study(
+                self.place, settings.directions, self._identity(), settings.free_settings
+            )
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
         leaderboard = Leaderboard(self.folder, watched.study(), self.space)

@@ -19,6 +19,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._open = False
         self._pending: BaseException | None = None
+        self._raised: BaseException | None = None
 
     @contextmanager
     def handle(self, *signals: signal.Signals) -> Iterator[None]:
@@ -36,6 +37,7 @@ class Interrupts:
     def deliver(self, error: BaseException) -> None:
         """Raise `error` now, or as soon as that is harmless."""
         if self._open:
+            self._raised = error
             raise error
         self._pending = error
 
@@ -50,12 +52,22 @@ class Interrupts:
         before, self._open = self._open, open_
         try:
             if open_:
+                self._raised = None
                 self.check()
             yield
         finally:
             self._open = before
         if before and not open_:
             self.check()
+
+    def insist(self) -> None:
+        """Raise again what the task was interrupted by, if it took that for itself.
+
+        Lightning answers Ctrl-C by `sys.exit(1)`, other frameworks by returning what they have.
+        """
+        if self._raised is not None:
+            error, self._raised = self._raised, None
+            raise error
 
     def check(self) -> None:
         if self._pending is not None:

@@ -71,13 +71,16 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
                 session.interrupts.let_through(),
                 _time_limit(session),
             ):
-                return session.task(cfg)
+                returned = session.task(cfg)
+            session.interrupts.insist()
+            return returned
         except TrialPruned as reason:
             # Handled here, Hydra does not log it as a failure.
             log.info("PRUNED %s", reason)
             pruned.append(str(reason))
             return None
         except SystemExit as exit_:
+            session.interrupts.insist()
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
 
     with session.job():
