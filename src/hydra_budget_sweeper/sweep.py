@@ -1,13 +1,11 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import signal
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -49,6 +47,7 @@ from hydra_budget_sweeper.workers.liveness import Presence
 from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
+from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +109,10 @@ class Sweep:
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.store = open_study(
-            self.place, settings.directions, self._identity(), settings.free_settings
-        )
+        with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
+            self.store = open_study(
+                self.place, settings.directions, self._identity(), settings.free_settings
+            )
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
         leaderboard = Leaderboard(self.folder, watched.study(), self.space)
@@ -142,7 +142,7 @@ class Sweep:
         state = "interrupted"
         problem: SweepError | None = None
         try:
-            with _terminate_as_interrupt():
+            with terminate_as_interrupt():
                 self._enqueue()
                 self._look_at_space()
                 self.monitor.start()
@@ -340,24 +340,6 @@ def _ownership(hidden: Path, join: bool) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (a scheduler's, a shutdown's) end the sweep as cleanly as Ctrl-C."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _known_settings(config: DictConfig) -> dict[str, str]:

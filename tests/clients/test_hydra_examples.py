@@ -145,7 +145,8 @@ def same_jobs(line: str, launcher: str, by_hydra: Any, folder: Path) -> None:
     got, expected = jobs(folder), by_hydra(line)
     assert got == expected
     ranked = json.loads((folder / "leaderboard.json").read_text())
-    assert len([trial for trial in ranked if trial["state"] == "COMPLETE"]) == max(len(expected), 2)
+    n_jobs = len(expected) or 2  # without Hydra's folder, nothing tells what a job was
+    assert len([trial for trial in ranked if trial["state"] == "COMPLETE"]) == n_jobs
 
 
 def test_a_sweep_may_be_what_the_configuration_asks_for(tmp_path: Path) -> None:

@@ -300,6 +300,7 @@ def test_a_point_outside_the_space_is_refused(entry: object, words: str) -> None
         ({}, ["x=3", "~x=3", "+x=1,2"], ["x=3", "~x=3", "+x=1"]),
         # Fixed, but where a condition holds.
         ({"m": "choice(a,b)", "x": "3", "m=a": {"x": "choice(1,2)"}}, [], ["m=a", "x=3", "x=1"]),
+        ({"m=a": {"x": "choice(1,2)"}, "m": "choice(a,b)", "x": "3"}, [], ["m=a", "x=3", "x=1"]),
         ({"m": "choice(a,b)", "x": "3", "m=a": {"x": "choice(1,2)"}}, ["x=7"], ["m=a", "x=7"]),
     ],
 )  # fmt: skip
@@ -323,7 +324,7 @@ def test_one_key_can_have_other_values_under_another_choice() -> None:
     for opt, lr in (("sgd", 1.0), ("adam", 0.001)):
         chosen = space.without_inactive({**drawn, "opt": opt})
         assert space.decode(chosen) == {"opt": opt, "lr": lr}
-        assert space.overrides(chosen) == [f"lr={lr}", f"opt={opt}"]
+        assert space.overrides(chosen) == [f"opt={opt}", f"lr={lr}"]
     for argument in ("lr=0.3", "lr=0.3,0.4"):
         narrowed = parse_space(params, ["opt=sgd,adam", argument], {})
         assert narrowed.overrides({"opt": "sgd", "lr": 0.3})[-1] == "lr=0.3"

@@ -119,6 +119,20 @@ class GrowingStudy:
         return list(self.trials)
 
 
+def test_a_success_between_two_failures_counts_by_when_it_ended() -> None:
+    """Trial 0 took long: by number it comes before all failures, by time between them."""
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="s", storage=storage)
+    store = StudyStore(storage, "s")
+    long, first, second = (store.ask("a", "run") for _ in range(3))
+    store.fail("a", first.number, "bang")
+    store.tell("a", long, TrialState.COMPLETE, [1.0])
+    store.fail("a", second.number, "bang")
+    tally = Tally(store.study())
+    tally.refresh()
+    assert tally.failures_in_a_row == [("run", "bang")]
+
+
 def test_each_finished_trial_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from hydra_budget_sweeper.study import tally as module
 

@@ -1,13 +1,15 @@
 """Whose a study is: one sweep's, in one folder, with one space and the same settings."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import pytest
 from sweeping import states, study, summary, sweep, traced
 
-from hydra_budget_sweeper.study.identity import differences
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.study.identity import differences, open_study
 from hydra_budget_sweeper.study.place import StudyPlace, without_secrets
 from hydra_budget_sweeper.study.trials import NOTE, note_of
 
@@ -82,22 +84,36 @@ def test_a_folder_holds_one_sweep(tmp_path: Path) -> None:
         (["minimize"], 0, None),
     ],
 )
-@pytest.mark.parametrize("kept", ["database", "journal"])
+@pytest.mark.parametrize("storage", [None, "sqlite"])
 def test_a_study_that_something_else_made(
-    tmp_path: Path, directions: list[str], n_asked: int, words: str | None, kept: str
+    tmp_path: Path, directions: list[str], n_asked: int, words: str | None, storage: str | None
 ) -> None:
-    storage = optuna.storages.get_storage(database(tmp_path))
-    if kept == "journal":
-        (tmp_path / "s").mkdir()
-        backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "s/study.journal"))
-        storage = optuna.storages.JournalStorage(backend)
-    made = optuna.create_study(storage=storage, study_name="shared", directions=directions)
+    (tmp_path / ".workers").mkdir()
+    place = StudyPlace(tmp_path, storage and database(tmp_path), "shared")
+    made = optuna.create_study(
+        storage=place.open_storage(), study_name="shared", directions=directions
+    )
     for _ in range(n_asked):
         made.ask()
-    where = stored(tmp_path) if kept == "database" else [SHARED]
-    ended = sweep(tmp_path / "s", X, n_trials(1), *where, expect=1 if words else 0)
-    assert words is None or words in ended.stderr
-    assert len(made.trials) == (n_asked if words else 1)
+    told = pytest.raises(SweepError, match=words) if words else nullcontext()
+    with told:
+        open_study(place, ("minimize",), {})
+
+
+def test_the_other_direction_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    optuna.create_study(storage=database(tmp_path), study_name="shared", direction="maximize")
+    refused = sweep(tmp_path / "s", X, *stored(tmp_path), expect=1)
+    assert "made to maximize, but hydra.sweeper.direction is minimize" in refused.stderr
+    assert "Traceback" not in refused.stderr and not list((tmp_path / "s").glob("*.csv"))
+
+
+def test_a_study_that_is_not_there_any_more_is_not_made_anew(tmp_path: Path) -> None:
+    place = StudyPlace(tmp_path, database(tmp_path), "shared")
+    (tmp_path / ".workers").mkdir()
+    open_study(place, ("minimize",), {})
+    (tmp_path / "study.db").unlink()
+    with pytest.raises(SweepError, match=r"study shared in sqlite.* is not there"):
+        open_study(place, ("minimize",), {})
 
 
 def test_sweeps_made_before_studies_knew_their_folder_go_on(tmp_path: Path) -> None:
@@ -155,7 +171,7 @@ def test_what_an_older_version_did_not_know_is_no_difference() -> None:
 )
 def test_a_changed_space_is_told_in_hydras_grammar(written: str) -> None:
     """What is told, read again, is the same space."""
-    from hydra_budget_sweeper.space.space import parse_space
+    from hydra_budget_sweeper.space.parse import parse_space
 
     old, new = (parse_space({"x": text}, [], {}).describe() for text in ("choice(a,b)", written))
     (line,) = differences({"space": old}, {"space": new})

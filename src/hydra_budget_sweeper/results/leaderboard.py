@@ -92,7 +92,8 @@ def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, 
         ranked = [(1, t) for t in valued if t.number in front]
         ranked += [(None, t) for t in valued if t.number not in front]
     taken = {t.number for t in valued}
-    return ranked + [(None, t) for t in trials if t.number not in taken]
+    rest = sorted((t for t in trials if t.number not in taken), key=lambda t: t.number)
+    return ranked + [(None, t) for t in rest]
 
 
 def _counts(trial: FrozenTrial) -> bool:

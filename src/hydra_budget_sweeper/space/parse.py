@@ -25,7 +25,7 @@ from hydra_budget_sweeper.space.grammar import (
     read_value,
 )
 from hydra_budget_sweeper.space.space import Given, Space
-from hydra_budget_sweeper.space.written import Written, add, key_of, prefix_of
+from hydra_budget_sweeper.space.written import Written, add, key_of, written_as
 
 PARAMS = "hydra.sweeper.params"
 
@@ -54,21 +54,22 @@ def parse_space(
                 f"{override.get_key_element()} under '{when[-1]}' in {PARAMS} must list values to "
                 f"search, such as choice(...), but got {override.input_line}."
             )
-        add(written, Written(override, when, prefix_of(override)), loader, inherit=False)
+        add(written, written_as(override, loader, when), inherit=False)
     for override in parse_all(list(arguments), "the search space", loader):
-        add(written, Written(override, (), prefix_of(override)), loader, inherit=True)
+        add(written, written_as(override, loader), inherit=True)
     return _space(written, settings)
 
 
 def _flatten(
     params: Mapping[str, Any], when: tuple[Condition, ...], loader: ConfigLoader | None
 ) -> Iterator[tuple[Override, tuple[Condition, ...]]]:
-    for key, value in params.items():
-        if isinstance(value, Mapping) and "=" in str(key):
-            yield from _flatten(value, (*when, _condition(str(key))), loader)
-        else:
-            (override,) = parse_all([f"{key}={_yaml_text(value)}"], PARAMS, loader)
-            yield override, when
+    # What holds in general comes first: a condition's parameters are the more particular ones.
+    nested = {k: v for k, v in params.items() if isinstance(v, Mapping) and "=" in str(k)}
+    plain = [f"{k}={_yaml_text(v)}" for k, v in params.items() if k not in nested]
+    for override in parse_all(plain, PARAMS, loader):
+        yield override, when
+    for key, inner in nested.items():
+        yield from _flatten(inner, (*when, _condition(str(key))), loader)
 
 
 def _yaml_text(value: Any) -> str:

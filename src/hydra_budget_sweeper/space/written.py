@@ -12,20 +12,25 @@ from hydra_budget_sweeper.space.axes import Condition
 
 @dataclass(frozen=True)
 class Written:
-    """One override, as it was written."""
+    """One override, as it was written.
+
+    Args:
+        override: As Hydra read it.
+        key: What it sets; two of one key cannot both have effect, unless values are merged.
+        prefix: What makes Hydra add the key; one that replaces another must add it as well.
+        when: In which candidates it stands.
+    """
 
     override: Override
+    key: str
+    prefix: str
     when: tuple[Condition, ...] = ()
-    # With which prefix: an override that replaces one with `+` must add the key as well.
-    prefix: str = ""
-
-    @property
-    def key(self) -> str:
-        return key_of(self.override)
 
     @property
     def name(self) -> str:
-        """The key as it is written in a candidate's overrides."""
+        """The key as it stands in a candidate's overrides."""
+        if self.override.is_delete():
+            return self.override.get_key_element()
         return self.prefix + self.override.get_key_element().lstrip("+")
 
     @property
@@ -35,7 +40,21 @@ class Written:
     @property
     def merges(self) -> bool:
         """Whether Hydra adds the value to what is there: a mapping, or more items of a list."""
-        return isinstance(self.override.value(), Mapping) or self.override.is_list_extend()
+        return self.override.is_list_extend() or _has_mapping(self.override)
+
+
+def written_as(
+    override: Override, loader: ConfigLoader | None, when: tuple[Condition, ...] = ()
+) -> Written:
+    """Return an override with what it sets.
+
+    A group's choice and a mapping that is merged into what was chosen are two things.
+    """
+    key = key_of(override)
+    if loader is not None and _has_mapping(override) and loader.get_group_options(key):
+        key += "={}"
+    prefix = "+" if override.is_add() else "++" if override.is_force_add() else ""
+    return Written(override, key, prefix, when)
 
 
 def key_of(override: Override) -> str:
@@ -52,27 +71,21 @@ def plain_key(name: str) -> str:
     return re.sub(r"\[([^\]]+)\]", r".\1", path) + at + (package or ("_global_" if at else ""))
 
 
-def prefix_of(override: Override) -> str:
-    """Return what makes Hydra add the key."""
-    return "+" if override.is_add() else "++" if override.is_force_add() else ""
-
-
-def add(written: list[Written], new: Written, loader: ConfigLoader | None, inherit: bool) -> None:
+def add(written: list[Written], new: Written, inherit: bool) -> None:
     """Append an override; take out those before it that it makes ineffective.
 
     Args:
+        written: What was written before it; changed in place.
+        new: The override.
         inherit: What replaces conditional parameters depends on what they depended on.
     """
-    gone = [old for old in _same_key(written, new) if _replaces(new, old, loader, inherit)]
+    gone = [old for old in _same_key(written, new) if _replaces(new, old, inherit)]
     written[:] = [old for old in written if not any(old is g for g in gone)]
-    adds = next((old.prefix for old in gone if old.prefix), "")
-    if new.override.is_delete():
-        # What the sweep alone would have added is not there to be deleted.
-        if adds != "+":
-            written.append(new)
-        return
+    prefix = max((w.prefix for w in (new, *gone)), key=len)
     when = _united([old.when for old in gone]) if inherit and new.searched else new.when
-    written.append(replace(new, prefix=new.prefix or adds, when=when))
+    # What the sweep alone would have added is not there to be deleted.
+    if not (new.override.is_delete() and prefix == "+"):
+        written.append(replace(new, prefix=prefix, when=when))
 
 
 def _same_key(written: Sequence[Written], new: Written) -> Iterator[Written]:
@@ -84,24 +97,18 @@ def _same_key(written: Sequence[Written], new: Written) -> Iterator[Written]:
             yield old
 
 
-def _replaces(new: Written, old: Written, loader: ConfigLoader | None, inherit: bool) -> bool:
+def _replaces(new: Written, old: Written, inherit: bool) -> bool:
     if new.override.is_delete():
         return old.searched
     if new.searched and not inherit and new.when != old.when:
         return False  # another condition: both may be needed
-    if old.searched:
-        # A mapping is merged into what a group's choice gives.
-        return not (new.merges and _is_group(loader, old))
-    return not new.merges and not old.merges and not _has_mappings(new)
+    return old.searched or not (new.merges or old.merges)
 
 
-def _has_mappings(new: Written) -> bool:
-    value = new.override.value()
-    return isinstance(value, ChoiceSweep) and any(isinstance(c, dict) for c in value.list)
-
-
-def _is_group(loader: ConfigLoader | None, written: Written) -> bool:
-    return loader is not None and bool(loader.get_group_options(written.override.key_or_group))
+def _has_mapping(override: Override) -> bool:
+    value = override.value()
+    listed = value.list if isinstance(value, ChoiceSweep) else [value]
+    return any(isinstance(one, Mapping) for one in listed)
 
 
 def _united(alternatives: list[tuple[Condition, ...]]) -> tuple[Condition, ...]:

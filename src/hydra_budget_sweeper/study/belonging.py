@@ -14,11 +14,13 @@ from typing import Any
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
 
 OWNER = "budget_sweep:sweep"
 _MARK = "study.json"
+_ELSEWHERE = "To start anew: another folder (hydra.sweep.dir)."
 _ANOTHER = "Take another hydra.sweeper.study_name for this sweep."
 
 
@@ -32,14 +34,19 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
         SweepError: Names the study that the folder belongs to.
     """
     mark = _mark_of(place.folder)
-    if not mark or (place.storage is None and mark["storage"] is None):
+    name, storage = mark.get("study"), mark.get("storage")
+    if not mark or (place.storage is None and storage is None):
         return
-    if place.storage is None or mark["storage"] is None or not exists:
-        kept_in = mark["storage"] or "the folder itself (hydra.sweeper.storage=null)"
+    if not exists and (name, storage) == (place.name, place.shown_storage):
         raise SweepError(
-            f"{place.folder} holds another sweep: its study is {mark['study']} in {kept_in}, not "
-            f"the {place}. Name that one to go on with it, or start in another folder "
-            "(hydra.sweep.dir)."
+            f"{place.folder} holds a sweep whose {place} is not there. A relative path counts from "
+            f"where the command is started. {_ELSEWHERE}"
+        )
+    if place.storage is None or storage is None or not exists:
+        kept_in = storage or "the folder itself (hydra.sweeper.storage=null)"
+        raise SweepError(
+            f"{place.folder} holds another sweep: its study is {name} in {kept_in}, not the "
+            f"{place}. Name that one to go on with it. {_ELSEWHERE}"
         )
 
 
@@ -80,7 +87,7 @@ def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace)
         where = "" if at_home else f" on {owner['host']}"
         raise SweepError(
             f"The {place} belongs to the sweep in {theirs}{where}. To go on with it: "
-            f"hydra.sweep.dir={theirs}. To start another sweep here: another "
+            f"hydra.sweep.dir={override_text(str(theirs))}. To start another sweep here: another "
             "hydra.sweeper.study_name."
         )
 

@@ -15,6 +15,7 @@ import fcntl
 import json
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -196,6 +197,6 @@ def _describe_broken_line(path: Path) -> str:
                 return (
                     f"{path}: line {number} is broken, so the study cannot be read: "
                     f"{line[:60]!r}. Another program or a failing disk left it. To go on without "
-                    f"it: sed -i.bak {number}d {path}"
+                    f"it: sed -i.bak {number}d {shlex.quote(str(path))}"
                 )
     return f"{path} was being written to; try again."

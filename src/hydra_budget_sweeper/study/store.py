@@ -7,8 +7,8 @@ that are public. What has no public way in Optuna 5.0 stands here, with the reas
 - `Trial(study, trial_id)`: the constructor is public but "not recommended". Nothing else resumes a
   trial that an earlier process began; `ask` takes whichever waits first.
 
-Whatever decides in whose hands a trial is (`ask`, `claim`, `put_back`, `tell`, `fail`) is
-called with the claim lock held, for none of it is a single write.
+Whatever decides in whose hands a trial is (`ask`, `claim`, `put_back`, `tell`, `fail`) is called
+with the claim lock held, for none of it is a single write.
 """
 
 import logging

@@ -1,6 +1,7 @@
 """What the study's trials amount to: counted once each, whoever asks however often."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from optuna import Study
@@ -40,7 +41,6 @@ class Tally:
         self.repeats_in_a_row = 0
         self.tried: set[tuple[Any, ...]] = set()
         self._best: FrozenTrial | None = None
-        self._folders: set[str] = set()
         self._last_started = -1
         self._fruitless: list[tuple[int, str]] = []
         self._retries_done = 0
@@ -49,14 +49,12 @@ class Tally:
         trials = self._study.get_trials(deepcopy=False)
         fresh = [trials[t.number] for t in self.open] + trials[self._seen :]
         self._seen = len(trials)
-        self.open = []
-        for trial in fresh:
-            if trial.state.is_finished():
-                self._absorb(trial)
-            else:
-                self.open.append(trial)
-                if _is_started(trial):
-                    self._start(trial.number)
+        self.open = [trial for trial in fresh if not trial.state.is_finished()]
+        for trial in self.open:
+            if _is_started(trial):
+                self._start(trial.number)
+        for trial in sorted((t for t in fresh if t.state.is_finished()), key=_end):
+            self._absorb(trial)
 
     @property
     def proposed(self) -> int:
@@ -79,11 +77,6 @@ class Tally:
     def fruitless_in_a_row(self) -> Counter[str]:
         """Proposals since the last one that was trained, by why they were not: their `kind_of`."""
         return Counter(kind for _, kind in self._fruitless)
-
-    @property
-    def folders(self) -> set[str]:
-        """The folders of all trials, below the sweep's."""
-        return self._folders | {folder for t in self.open if (folder := note_of(t).folder)}
 
     def running_with(self, config: str) -> FrozenTrial | None:
         """Return the trial that trains this very configuration just now."""
@@ -111,8 +104,6 @@ class Tally:
         if kind == "over_budget":
             return
         self.finished.append(trial)
-        if note.folder:
-            self._folders.add(note.folder)
         if kind == "failed":
             self.failures_in_a_row.append(Failure(note.run, note.error or "", bool(note.started)))
             self.runs_with_failures.add(note.run)
@@ -139,6 +130,10 @@ class Tally:
             self._best.number,
         ):
             self._best = trial
+
+
+def _end(trial: FrozenTrial) -> tuple[datetime, int]:
+    return trial.datetime_complete or datetime.max, trial.number
 
 
 def _is_started(trial: FrozenTrial) -> bool:

@@ -1,11 +1,11 @@
 """Folders of trials: each is its trial's alone, and nothing that was there before is touched."""
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def make_folder(sweep: Path, subdir: str, number: int, taken: Collection[str]) -> str:
+def make_folder(sweep: Path, subdir: str, number: int, is_taken: Callable[[str], bool]) -> str:
     """Make the folder of trial `number` and return its path below the sweep's folder.
 
     It is `subdir`, unless that is no folder for one trial alone (the sweep's own, another trial's,
@@ -15,13 +15,13 @@ def make_folder(sweep: Path, subdir: str, number: int, taken: Collection[str]) -
         sweep: The sweep's folder.
         subdir: What `hydra.sweep.subdir` gives this trial.
         number: The trial's.
-        taken: Folders that other trials have; an empty one that none has is nobody's.
+        is_taken: Whether another trial has a folder; an empty one that none has is nobody's.
     """
     for name in _names(sweep, subdir, number):
         try:
             (sweep / name).mkdir(parents=True)
         except (FileExistsError, NotADirectoryError):
-            if not _is_empty_folder(sweep / name) or name in taken:
+            if not _is_empty_folder(sweep / name) or is_taken(name):
                 continue
         return name
     raise AssertionError("unreachable: there is always a free name")

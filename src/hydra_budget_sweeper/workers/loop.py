@@ -143,8 +143,12 @@ class TrialLoop:
         return True
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
-        wanted, taken = candidate.subdir, self.session.tally.folders
-        folder = make_folder(self.plan.place.folder, wanted, trial.number, taken)
+        wanted, tally = candidate.subdir, self.session.tally
+
+        def is_taken(name: str) -> bool:
+            return any(note_of(t).folder == name for t in (*tally.open, *tally.finished))
+
+        folder = make_folder(self.plan.place.folder, wanted, trial.number, is_taken)
         if folder != wanted:
             log.warning("%s is not free for trial %d: it is in %s", wanted, trial.number, folder)
         candidate.place_in(folder)

@@ -5,6 +5,7 @@ task's end and its record would lose a result. So a worker lets signals through 
 itself runs, and keeps them for the next such moment otherwise.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -75,3 +76,25 @@ class Interrupts:
 
     def _ring(self, _signal: int, _frame: FrameType | None) -> None:
         self.deliver(KeyboardInterrupt())
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (a scheduler's, a shutdown's) end the block as cleanly as Ctrl-C."""
+    sweeper = os.getpid()
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if os.getpid() != sweeper:
+            # A forked child has the handler, too, and is just told to end.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -124,7 +124,8 @@ class BudgetSweeperConf:
     # workers, each training one trial at a time (one with the basic launcher)
     n_jobs: int = 2
 
-    # failed trials tolerated, as a share (0-1) of n_trials or of the finished ones if more
+    # failed trials tolerated, as a share (0-1) of n_trials or of the finished ones if more; 1
+    # tolerates all, until n_trials in a row have failed
     max_failure_rate: float = 0.0
 
     # parameter: values, in Hydra's sweep grammar
@@ -139,7 +140,8 @@ class BudgetSweeperConf:
     # dotted name of f(cfg) -> {name: (value - limit) / limit}; above zero is over the limit
     constraints: str | None = None
 
-    # proposals over the limits in a row after which the sweep ends
+    # proposals in a row that bring nothing to train (over the limits, or repeats of what was tried)
+    # after which the sweep ends
     max_infeasible: int = 1000
 
     # random candidates checked before the first trial, to say which share fits
@@ -160,7 +162,8 @@ class BudgetSweeperConf:
     # overrides added when an interrupted trial is run again, such as [resume=true]
     retry_overrides: list[str] = field(default_factory=list)
 
-    # identical failures in a row after which the sweep ends
+    # identical failures in a row, none trained between, after which the sweep ends; not where
+    # max_failure_rate is 1
     max_repeated_errors: int = 3
 
     # sweep folder to go on with; the same as hydra.sweep.dir

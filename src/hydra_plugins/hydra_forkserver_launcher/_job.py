@@ -1,6 +1,5 @@
 """One job in a process of its own, run as Hydra runs any job."""
 
-import inspect
 import pickle
 import sys
 
@@ -8,8 +7,9 @@ import cloudpickle
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from hydra.types import TaskFunction
 from omegaconf import open_dict
+
+from hydra_budget_sweeper.scripts import restore_main
 
 
 def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
@@ -18,7 +18,7 @@ def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
         # Forked, all processes would draw the same numbers.
         sys.modules["numpy"].random.seed()
     hydra_context, task_function, config, singletons = pickle.loads(packed)
-    _be_main(task_function)
+    restore_main(task_function)
     setup_globals()
     Singleton.set_state(singletons)
     job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
@@ -38,17 +38,6 @@ def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
         # Hydra hangs the job's return on it, and it on that: pickling goes round for half a minute.
         raise type(error)(*error.args) from None
     return _pack_return(returned)
-
-
-def _be_main(task: TaskFunction) -> None:
-    """Let the script's own functions and classes be found where they say they are.
-
-    They came by value, with the task; a process that the task itself starts looks them up by name.
-    """
-    names = getattr(inspect.unwrap(task), "__globals__", {})
-    if names.get("__name__") == "__main__":
-        own = {name: value for name, value in names.items() if not name.startswith("__")}
-        vars(sys.modules["__main__"]).update(own)
 
 
 def _pack_return(returned: JobReturn) -> bytes:
