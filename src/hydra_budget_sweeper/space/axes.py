@@ -224,10 +224,10 @@ def described_in_words(description: str) -> str:
     """Write what `Axis.describe` kept in a study as `hydra_words` does, its conditions after it."""
     _, end = JSONDecoder().raw_decode(description)
     distribution = json_to_distribution(description[:end])
-    # Which strings are texts of overrides is not kept.
+    # Which strings are texts of overrides is not kept; lists and mappings mostly are.
     choices = getattr(distribution, "choices", ())
-    strings = frozenset(choice for choice in choices if isinstance(choice, str))
-    return hydra_words(distribution, strings) + description[end:]
+    texts = frozenset(c for c in choices if isinstance(c, str) and c[:1] in ("[", "{"))
+    return hydra_words(distribution, texts) + description[end:]
 
 
 def _number(value: float) -> str:
