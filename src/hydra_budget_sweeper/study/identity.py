@@ -143,7 +143,9 @@ def differences(
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
             if part == "space":
-                o, n = (v if v == _ABSENT else described_in_words(v) for v in (o, n))
+                words = [v if v == _ABSENT else described_in_words(v) for v in (o, n)]
+                # Words do not tell '1' from 1.
+                o, n = words if words[0] != words[1] else (o, n)
             yield f"{part} {key}: {o} → {n}"
 
 

@@ -13,12 +13,12 @@ own line where the disk has no room for all of it.
 import errno
 import fcntl
 import json
-import logging
 import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +26,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from hydra_budget_sweeper.errors import SweepError
-
-log = logging.getLogger(__name__)
 
 # How long an append waits for room on a full disk, and how often it looks.
 FULL_DISK_SECONDS = 120.0
@@ -91,7 +89,7 @@ class SweepJournal(JournalFileBackend):
                         "then the same command on the same folder goes on."
                     ) from None
                 if not told:
-                    log.warning("%s: %s; waiting for room", self.path, error.strerror)
+                    _say(f"{self.path}: {error.strerror}; waiting for room")
                     told = True
                 time.sleep(_LOOK_SECONDS)
             else:
@@ -126,6 +124,12 @@ def journal_storage(path: Path) -> JournalStorage:
         return JournalStorage(SweepJournal(path))
     except (KeyError, TypeError, AttributeError) as error:
         raise SweepError(f"{path} cannot be read as a study: {error!r}") from None
+
+
+def _say(text: str) -> None:
+    # The log's files are most likely on the same disk.
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 def _append(file: BinaryIO, data: bytes, to_disk: bool) -> None:

@@ -190,7 +190,7 @@ class TrialLoop:
         with self.session.lock():
             if not self.store.owns(owner, number):
                 return
-            if isinstance(error, SweepError):
+            if isinstance(error, SweepError | OSError):  # no fault of the trial's
                 self.store.put_back(owner, number)
                 self.store.stop(self.plan.run, Stop(str(error)))
             elif isinstance(error, Exception):
