@@ -247,7 +247,7 @@ class Sweep:
             except ValueError as error:  # a mistake that its message explains
                 log.warning("hydra.sweeper.on_end: %s: %s", name, error)
                 log.debug("its traceback", exc_info=True)  # hydra.verbose=true shows it
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
     def _say_how_to_resume(self) -> None:

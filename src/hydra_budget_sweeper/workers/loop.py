@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
-from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.errors import FunctionError, SweepError
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.sampler import reseed
 from hydra_budget_sweeper.study.store import Stop
@@ -103,13 +103,23 @@ class TrialLoop:
                 params[axis.name] = suggest(trial, axis)
         if self.plan.extend is None:
             return space.overrides(params)
-        self.plan.extend(self.plan.master, trial)
+        self._extend(trial)
         if overlap := trial.params.keys() & space.fixed.keys():
             raise SweepError(
                 f"custom_search_space suggests {', '.join(sorted(overlap))}, which the command "
                 "line sets. Take it away from one of them."
             )
         return space.overrides(trial.params)
+
+    def _extend(self, trial: Trial) -> None:
+        """Let the user's function suggest more."""
+        assert self.plan.extend is not None
+        try:
+            self.plan.extend(self.plan.master, trial)
+        except (Exception, SystemExit) as error:
+            name = self.session.settings.custom_search_space
+            told = f"hydra.sweeper.custom_search_space={name}: {type(error).__name__}: {error}"
+            raise error if isinstance(error, SweepError) else FunctionError(told) from error
 
     def _admit(
         self,
