@@ -68,13 +68,14 @@ class SweepJournal(JournalFileBackend):
         # be waited for, and only results are worth the wait.
         to_disk = any(log.get("state") in _FINISHED for log in logs)
         # The lock is kept while waiting: whoever read the line already finds it in the same place.
+        # The time for the lock counts: others may be waiting for room, one after the other.
+        until = time.monotonic() + self._patience
         with self._locked() as file:
             if not _ends_whole_line(file):
                 self._mend(file)
-            self._wait_for_room(lambda: _append(file, lines.encode(), to_disk))
+            self._wait_for_room(until, lambda: _append(file, lines.encode(), to_disk))
 
-    def _wait_for_room(self, append: Callable[[], None]) -> None:
-        until = time.monotonic() + self._patience
+    def _wait_for_room(self, until: float, append: Callable[[], None]) -> None:
         told = False
         while True:
             try:
