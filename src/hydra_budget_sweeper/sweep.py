@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.compose import Composer, flatten
@@ -34,9 +35,12 @@ from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, place_of
+from hydra_budget_sweeper.study.rehearsal import rehearse
+from hydra_budget_sweeper.study.sampler import SeededSampler, recipe_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
+from hydra_budget_sweeper.study.trust import refuse_pickles
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.liveness import Presence
 from hydra_budget_sweeper.workers.locks import exclusive
@@ -100,9 +104,18 @@ class Sweep:
         self.known_points = [read_point(entry, self.space) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
+        sampler = recipe_of(settings.sampler, functions)
         self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
+        rehearse(
+            sampler,
+            self.space,
+            settings.pruner,
+            [StudyDirection[name.upper()] for name in settings.directions],
+            limited=limits is not None,
+            choice=str(config.hydra.runtime.choices.get("hydra/sweeper/sampler")),
+        )
         self.place = place_of(self.folder, settings.storage, settings.study_name)
         with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
             self.store = open_study(
@@ -111,6 +124,7 @@ class Sweep:
                 identity_of(settings, self.space, self.base),
                 settings.free_settings,
             )
+        refuse_pickles(self.store, sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
         leaderboard = Leaderboard(self.folder, watched.study(), self.space)
@@ -118,6 +132,7 @@ class Sweep:
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
         self.tally = Tally(self.store.study())
+        seed = seed_of(self.store, settings.sampler)
         self.plan = Plan(
             run=self.run_id,
             sweeper=presence.name,
@@ -126,7 +141,8 @@ class Sweep:
             space=self.space,
             constraints=self.constraints,
             extend=functions.load(custom, "custom_search_space") if custom else None,
-            seed=seed_of(self.store, settings.sampler),
+            seed=seed,
+            sampler=SeededSampler(sampler, seed, self.space),
             master=config,
             example=self.example,
             quiet=live,

@@ -16,7 +16,6 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import FunctionError, SweepError
 from hydra_budget_sweeper.space.limits import Violations, excess
-from hydra_budget_sweeper.study.sampler import reseed
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
@@ -91,15 +90,13 @@ class TrialLoop:
 
     def _suggest(self, trial: Trial) -> list[str]:
         """Draw the values still to be drawn; return the candidate's overrides."""
-        space, sampler, seed = self.plan.space, self.session.sampler, self.plan.seed
-        reseed(sampler, seed, trial.number)
+        space = self.plan.space
         if not all(axis.name in trial.params for axis in space.axes):
             # Drawn at once, before any single value: a trial cut off half-way draws the rest alike.
             trial.relative_params  # noqa: B018
         params: dict[str, Any] = {}
         for axis in space.axes:
             if space.active(axis, params):
-                reseed(sampler, seed, trial.number, axis.name)
                 params[axis.name] = suggest(trial, axis)
         if self.plan.extend is None:
             return space.overrides(params)
@@ -136,7 +133,7 @@ class TrialLoop:
             trial.set_user_attr(name, text)
         with self.session.lock():
             if excess(violations) > 0:
-                self.store.tell(self.session.name, trial, TrialState.PRUNED)
+                self.store.tell_over_budget(self.session.name, trial)
                 return False
             tally = self.session.tally
             tally.refresh()

@@ -19,7 +19,8 @@ from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
-from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
+from hydra_budget_sweeper.study.pruner import build_pruner
+from hydra_budget_sweeper.study.sampler import SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.workers.liveness import Watch
@@ -40,6 +41,7 @@ class Plan:
     constraints: Limits
     extend: Callable[[DictConfig, Trial], None] | None
     seed: int
+    sampler: SeededSampler
     master: DictConfig
     example: tuple[str, ...]
     quiet: bool
@@ -72,9 +74,8 @@ class Session:
         self.plan, self.settings = plan, plan.settings
         self.task, self.context = task, context
         self.name, self.interrupts = name, interrupts
-        self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
         pruner = build_pruner(self.settings.pruner, len(self.settings.directions))
-        self.store = StudyStore(plan.place.open_storage(), plan.place.name, self.sampler, pruner)
+        self.store = StudyStore(plan.place.open_storage(), plan.place.name, plan.sampler, pruner)
         self.tally = Tally(self.store.study(), plan.space)
         self.walk = Walk(plan.space, plan.seed)
         self.watch = Watch(plan.hidden, self.settings.lease, plan.still)
