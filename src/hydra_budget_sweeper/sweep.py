@@ -28,7 +28,6 @@ from hydra_budget_sweeper.results.leaderboard import (
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
-from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import parse_space
 from hydra_budget_sweeper.space.points import read_point
@@ -297,15 +296,13 @@ class Sweep:
         log.info("Run it again: see %s", self.folder / BEST)
 
 
-def _known_settings(config: DictConfig) -> dict[str, str]:
+def _known_settings(config: DictConfig) -> dict[str, Any]:
     """Return what conditions may refer to beside searched parameters."""
     task = config.copy()
     with open_dict(task):
         del task["hydra"]
-    known = {k: override_text(v) for k, v in flatten(task).items() if not isinstance(v, list)}
     choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
-    known.update({str(group): str(choice) for group, choice in choices.items()})
-    return known
+    return {**flatten(task), **{str(group): choice for group, choice in choices.items()}}
 
 
 def _warn_of_pruner(settings: Settings) -> None:

@@ -5,12 +5,8 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
-
-from optuna.distributions import FloatDistribution, IntDistribution
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.axes import Axis
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.space.space import Params, Space
 
@@ -151,15 +147,4 @@ class Feasibility:
         return self.excess(self._space.without_inactive(values))
 
     def _draw(self, rng: random.Random) -> Params:
-        return {axis.name: _draw(axis, rng) for axis in self._space.axes}
-
-
-def _draw(axis: Axis, rng: random.Random) -> Any:
-    d = axis.distribution
-    if isinstance(d, IntDistribution | FloatDistribution) and d.log:
-        drawn = float(d.low * (d.high / d.low) ** rng.random())
-        return round(drawn) if isinstance(d, IntDistribution) else drawn
-    if axis.n_values is not None:
-        return axis.at(rng.randrange(axis.n_values))
-    assert isinstance(d, FloatDistribution)
-    return rng.uniform(d.low, d.high)
+        return {axis.name: axis.draw(rng) for axis in self._space.axes}

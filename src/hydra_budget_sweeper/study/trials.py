@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from optuna import Study
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.space.axes import Axis
+from hydra_budget_sweeper.space.axes import Axis, Choice
 
 # One system attribute of a trial holds what the sweep knows of it (see `Note`).
 NOTE = "budget_sweep"
@@ -79,12 +79,11 @@ def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
 
 def suggest(trial: Trial, axis: Axis) -> Any:
     """Let the sampler of `trial` choose a value of `axis`."""
+    if isinstance(axis, Choice):
+        return trial.suggest_categorical(axis.name, axis.distribution.choices)
     d = axis.distribution
-    if isinstance(d, CategoricalDistribution):
-        return trial.suggest_categorical(axis.name, d.choices)
     if isinstance(d, IntDistribution):
         return trial.suggest_int(axis.name, d.low, d.high, step=d.step, log=d.log)
-    assert isinstance(d, FloatDistribution)
     return trial.suggest_float(axis.name, d.low, d.high, step=d.step, log=d.log)
 
 
