@@ -56,13 +56,12 @@ def is_over_budget(trial: FrozenTrial) -> bool:
 
 def kind_of(trial: FrozenTrial) -> str:
     """Name what became of a finished trial: one of the counts of `Tally`."""
-    note = trial.system_attrs.get(NOTE, {})
-    if note.get("duplicate_of") is not None:
+    note = note_of(trial)
+    if note.duplicate_of is not None:
         return "duplicates"
     if trial.state is TrialState.FAIL:
         return "failed"
-    # Told as complete, and as pruned by earlier versions: what was never started did not train.
-    if not note.get("started") and (trial.state is TrialState.PRUNED or is_over_budget(trial)):
+    if not note.started and is_over_budget(trial):
         return "over_budget"
     return "complete" if trial.state is TrialState.COMPLETE else "pruned"
 
@@ -94,7 +93,7 @@ def worst_values(directions: Sequence[StudyDirection]) -> list[float]:
 
 def tell_quietly(
     study: Study,
-    trial: Trial,
+    trial: Trial | int,
     values: Sequence[float] | None,
     state: TrialState = TrialState.COMPLETE,
 ) -> bool:

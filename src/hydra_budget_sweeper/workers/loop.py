@@ -8,7 +8,6 @@ in its own folder.
 
 import logging
 import traceback
-from dataclasses import replace
 from typing import Any
 
 from optuna.trial import Trial, TrialState
@@ -73,10 +72,10 @@ class TrialLoop:
             raise
         except Exception as error:
             # The candidate's own fault, or that of a function for it: the others may do better.
-            self.store.write_note(trial.number, replace(note, overrides=overrides))
+            self.store.update_note(trial.number, overrides=overrides)
             self._tell(trial, Outcome.failure(error))
             return None
-        return candidate if self._admit(trial, note, candidate, violations, digest) else None
+        return candidate if self._admit(trial, candidate, violations, digest) else None
 
     def _again(self, trial: Trial, note: Note) -> Candidate:
         overrides = [*note.overrides, *self.session.settings.retry_overrides]
@@ -119,12 +118,7 @@ class TrialLoop:
             raise error if isinstance(error, SweepError) else FunctionError(told) from error
 
     def _admit(
-        self,
-        trial: Trial,
-        note: Note,
-        candidate: Candidate,
-        violations: Violations,
-        digest: str,
+        self, trial: Trial, candidate: Candidate, violations: Violations, digest: str
     ) -> bool:
         """Claim a new candidate for training; else tell the study why it is not trained."""
         for name, value in violations.items():
@@ -133,7 +127,7 @@ class TrialLoop:
             trial.set_user_attr(name, text)
         with self.session.lock():
             if excess(violations) > 0:
-                self.store.tell_over_budget(self.session.name, trial)
+                self.store.tell_over_budget(self.session.name, trial.number)
                 return False
             tally = self.session.tally
             tally.refresh()
@@ -143,10 +137,8 @@ class TrialLoop:
                 self.store.put_back(self.session.name, trial.number)
                 return False
             folder = self._make_folder(trial, candidate)
-            started = replace(
-                note, started=digest, overrides=list(candidate.overrides), folder=folder
-            )
-            self.store.write_note(trial.number, started)
+            overrides = list(candidate.overrides)
+            self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
         return True
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
@@ -169,14 +161,14 @@ class TrialLoop:
         values = twin.values if twin.state is TrialState.COMPLETE else None
         # One that is still being trained has no value to give: FAIL is what samplers pass over.
         state = twin.state if twin.state.is_finished() else TrialState.FAIL
-        self.store.tell(self.session.name, trial, state, values, duplicate_of=twin.number)
+        self.store.tell(self.session.name, trial.number, state, values, duplicate_of=twin.number)
         return True
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         with self.session.lock():
             told = self.store.tell(
                 self.session.name,
-                trial,
+                trial.number,
                 outcome.state,
                 outcome.values,
                 seconds=outcome.seconds,
