@@ -1,6 +1,6 @@
 """A search space: what is suggested in which order, and the overrides of one candidate."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -94,10 +94,14 @@ class Space:
             yield self.without_inactive(drawn)
 
     def without_inactive(self, drawn: Mapping[str, Any]) -> Params:
+        return self.draw(lambda axis: drawn[axis.name])
+
+    def draw(self, choose: Callable[[Axis], Any]) -> Params:
+        """Let `choose` give each axis a value, in order, that exists beside those before it."""
         params: Params = {}
         for axis in self.axes:
             if self.active(axis, params):
-                params[axis.name] = drawn[axis.name]
+                params[axis.name] = choose(axis)
         return params
 
     def size(self) -> int | None:

@@ -8,12 +8,11 @@ in its own folder.
 
 import logging
 import traceback
-from typing import Any
 
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
-from hydra_budget_sweeper.errors import FunctionError, SweepError
+from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
@@ -66,7 +65,7 @@ class TrialLoop:
                 return self._again(trial, note)
             overrides = self._suggest(trial)
             candidate = self.session.composer.compose(overrides, trial.number)
-            violations = self._violations(candidate)
+            violations = self.plan.constraints.judge(candidate)
             digest = candidate.fingerprint
         except SweepError:
             raise
@@ -83,39 +82,24 @@ class TrialLoop:
         candidate.place_in(note.folder or candidate.subdir)
         return candidate
 
-    def _violations(self, candidate: Candidate) -> Violations:
-        with candidate.as_current_job():
-            return self.plan.constraints.violations(candidate.task)
-
     def _suggest(self, trial: Trial) -> list[str]:
         """Draw the values still to be drawn; return the candidate's overrides."""
         space = self.plan.space
         if not all(axis.name in trial.params for axis in space.axes):
             # Drawn at once, before any single value: a trial cut off half-way draws the rest alike.
             trial.relative_params  # noqa: B018
-        params: dict[str, Any] = {}
-        for axis in space.axes:
-            if space.active(axis, params):
-                params[axis.name] = suggest(trial, axis)
+        params = space.draw(lambda axis: suggest(trial, axis))
         if self.plan.extend is None:
             return space.overrides(params)
-        self._extend(trial)
+        name = self.session.settings.custom_search_space
+        with faults_of(f"hydra.sweeper.custom_search_space={name}"):
+            self.plan.extend(self.plan.master, trial)
         if overlap := trial.params.keys() & space.fixed.keys():
             raise SweepError(
                 f"custom_search_space suggests {', '.join(sorted(overlap))}, which the command "
                 "line sets. Take it away from one of them."
             )
         return space.overrides(trial.params)
-
-    def _extend(self, trial: Trial) -> None:
-        """Let the user's function suggest more."""
-        assert self.plan.extend is not None
-        try:
-            self.plan.extend(self.plan.master, trial)
-        except (Exception, SystemExit) as error:
-            name = self.session.settings.custom_search_space
-            told = f"hydra.sweeper.custom_search_space={name}: {type(error).__name__}: {error}"
-            raise error if isinstance(error, SweepError) else FunctionError(told) from error
 
     def _admit(
         self, trial: Trial, candidate: Candidate, violations: Violations, digest: str
