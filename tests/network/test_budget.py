@@ -18,6 +18,7 @@ from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.factory import build_model
 from budgetsweep.network.fit import fit
 from budgetsweep.network.limits import excess
+from budgetsweep.training.run import run
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_sizes.json").read_text())
 NO_LIMIT = BudgetConfig(max_parameters=None)
@@ -242,3 +243,19 @@ def test_violations_are_the_excess_as_a_share_of_the_limit(
 def test_with_fit_an_oversized_candidate_violates_nothing() -> None:
     cfg = compose_raw("model.layers.conv3.width=48", "budget.fit=true")
     assert all(value <= 0 for value in violations(cfg).values())
+
+
+ONE_PIXEL = [f"model.layers.conv5.{end}" for end in ("kernel=4", "pool=1", "width=6")]
+
+
+@pytest.mark.parametrize("line", ["trainer.batch_size=1", "data.limit=1"])
+def test_batch_norm_over_a_single_value_is_told_before_training(line: str, tmp_path: Path) -> None:
+    config = compose("data=digits", "data.validation=0", *ONE_PIXEL, line)
+    with pytest.raises(SettingError, match=r"trainer\.batch_size=1: .*model\.layers\.conv5"):
+        run(config, tmp_path, threads=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_passes_over_batch_norm_of_a_single_value() -> None:
+    one, two = (violations(compose_raw(*ONE_PIXEL, f"trainer.batch_size={n}")) for n in (1, 2))
+    assert (one["shape"], two["shape"]) == (1.0, 0.0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import fields, replace
 
-from budgetsweep.config import LayerConfig, ModelConfig
+from budgetsweep.config import BLOCKS, LayerConfig, ModelConfig
 from budgetsweep.errors import SettingError
 
+# Null in the defaults too: as in the reference's row.
+_OPTIONAL = ("dilation", "groups", "block", "expand", "squeeze_excite", "repeat")
 _MAY_STAY_NULL = {"width", "bias", "residual", "projection_norm", "after"}
 
 
@@ -57,11 +59,12 @@ def _in_order(layers: dict[str, LayerConfig | None]) -> dict[str, LayerConfig | 
 def _fill(name: str, row: LayerConfig, model: ModelConfig) -> LayerConfig:
     own = {f.name: getattr(row, f.name) for f in fields(row)}
     filled = replace(model.defaults, **{k: v for k, v in own.items() if v is not None})
+    usual = ModelConfig().defaults
+    filled = replace(
+        filled, **{k: getattr(usual, k) for k in _OPTIONAL if getattr(filled, k) is None}
+    )
     required = {f.name for f in fields(filled)} - _MAY_STAY_NULL
-    if filled.block in ("basic", "inverted") or (filled.block, filled.conv) in (
-        ("conv", "standard"),
-        ("conv", "separable"),
-    ):
+    if filled.block in BLOCKS and not _is_depthwise(filled):
         required.add("width")
     for key in (f.name for f in fields(filled) if f.name in required):
         if getattr(filled, key) is None:

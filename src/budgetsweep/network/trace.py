@@ -87,6 +87,8 @@ class Trace(TorchFunctionMode):
         inputs = [t for t in _tensors((args, kwargs)) if id(t) in self._known]
         macs, windows = 0, ((1, 1), (1, 1))
         if name in _ELEMENTWISE and inputs:
+            if name == "batch_norm" and args[1] is not None:
+                _expect(args[0].shape[1], len(args[1]))
             out = inputs[0].new_empty(inputs[0].shape)
         elif name in _WINDOWED and inputs:
             out, windows, macs = _WINDOWED[name](*args, **kwargs)
@@ -186,6 +188,7 @@ def _conv(
     x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
+    _expect(x.shape[1], weight.shape[1] * groups)
     kernel, stride, dilation = weight.shape[2:], _pair(stride), _pair(dilation)
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     if isinstance(padding, str):
@@ -223,8 +226,14 @@ def _global_pool(x: Tensor, output_size: Any) -> Any:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Any = None) -> Any:
+    _expect(x.shape[-1], weight.shape[1])
     out = x.new_empty(*x.shape[:-1], len(weight))
     return out, ((1, 1), (1, 1)), out.numel() * weight.shape[1]
+
+
+def _expect(given: int, wanted: int) -> None:
+    if given != wanted:
+        raise RuntimeError(f"a layer for {wanted} channels gets {given}")
 
 
 def _slid(
