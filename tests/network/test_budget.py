@@ -18,6 +18,7 @@ from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.factory import build_model
 from budgetsweep.network.fit import fit
 from budgetsweep.network.limits import excess
+from budgetsweep.training.run import run
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_sizes.json").read_text())
 NO_LIMIT = BudgetConfig(max_parameters=None)
@@ -37,10 +38,7 @@ def cost(*overrides: str) -> Cost:
 
 def one_row(width: int, classes: int) -> tuple[ModelConfig, DataConfig]:
     """A 1×1 convolution and a head over the average: 2·width + classes·(width + 1) parameters."""
-    row = LayerConfig(
-        width=width, kernel=1, padding=0, stride=1, conv="standard", activation="relu",
-        norm="none", order="conv_act_norm", pool=1, pool_type="max", dropout=0.0, residual=False,
-    )  # fmt: skip
+    row = LayerConfig(width=width, kernel=1, norm="none")
     return ModelConfig(layers={"only": row}, head="gap"), DataConfig(classes=classes)
 
 
@@ -78,7 +76,11 @@ def test_activation_memory_is_the_largest_input_and_output(model: str, largest: 
 
 def test_a_residual_row_keeps_its_input_too() -> None:
     rows = {layer.name: layer for layer in cost("model=residual").layers}
-    assert rows["block1"].activation_bytes == 4 * 3 * 12 * 14**2  # input, output, kept input
+    # One convolution: its input, which is kept for the addition, and its output.
+    assert rows["block1"].activation_bytes == 4 * 2 * 12 * 14**2
+    rows = {layer.name: layer for layer in cost("model=resnet8", "data=cifar10").layers}
+    # The second convolution: input, output, and the block's input.
+    assert rows["stack1"].activation_bytes == 4 * 3 * 16 * 32**2
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -93,7 +95,11 @@ def test_macs_agree_with_torchs_own_counter(model: str, size: int, channels: int
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_receptive_field_is_where_the_gradient_reaches(model: str) -> None:
-    rows = ["model.defaults.activation=none", "model.defaults.norm=none"]
+    rows = [
+        "model.defaults.activation=none",
+        "model.defaults.norm=none",
+        "model.defaults.bias=true",
+    ]
     config = compose(f"model={model}", *rows, "model.defaults.pool_type=avg", "data.size=64")
     network = build_model(config.model, config.data).eval()
     counted = cost_of(config.model, config.data).layers
@@ -237,3 +243,19 @@ def test_violations_are_the_excess_as_a_share_of_the_limit(
 def test_with_fit_an_oversized_candidate_violates_nothing() -> None:
     cfg = compose_raw("model.layers.conv3.width=48", "budget.fit=true")
     assert all(value <= 0 for value in violations(cfg).values())
+
+
+ONE_PIXEL = [f"model.layers.conv5.{end}" for end in ("kernel=4", "pool=1", "width=6")]
+
+
+@pytest.mark.parametrize("line", ["trainer.batch_size=1", "data.limit=1"])
+def test_batch_norm_over_a_single_value_is_told_before_training(line: str, tmp_path: Path) -> None:
+    config = compose("data=digits", "data.validation=0", *ONE_PIXEL, line)
+    with pytest.raises(SettingError, match=r"trainer\.batch_size=1: .*model\.layers\.conv5"):
+        run(config, tmp_path, threads=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_passes_over_batch_norm_of_a_single_value() -> None:
+    one, two = (violations(compose_raw(*ONE_PIXEL, f"trainer.batch_size={n}")) for n in (1, 2))
+    assert (one["shape"], two["shape"]) == (1.0, 0.0)
