@@ -70,7 +70,11 @@ def _check_bounds(key: str, value: Any, bounds: dict[str, float]) -> None:
         "<": lambda v, b: v < b,
     }
     # A comparison with NaN is false, so NaN is refused too.
-    if value is not None and not all(within[sign](value, b) for sign, b in bounds.items()):
+    if (
+        value is not None
+        and value != "auto"
+        and not all(within[sign](value, b) for sign, b in bounds.items())
+    ):
         raise SettingError(key, value, f"must be {describe_bounds(bounds)}.")
 
 

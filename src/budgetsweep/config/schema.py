@@ -7,7 +7,15 @@ against them, and `settings_page` lists them all.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    # What is left to the data is a number by the time that anything uses it: `data.resolve`.
+    Number: TypeAlias = int
+    Numbers: TypeAlias = list[float]
+else:
+    Number = int | None
+    Numbers = list[float] | Literal["auto"]
 
 # Figures of a run's summary that a sweep may optimize.
 OBJECTIVES = ("val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes")
@@ -83,19 +91,33 @@ class DataConfig:
         "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist", "usps", "cifar10",
         "digits", "image_folder",
     ] = setting("mnist", "the dataset")  # fmt: skip
-    channels: int = setting(1, "image channels: 1 grey, 3 colour", ge=1, le=3)
-    classes: int = setting(10, "number of classes", ge=2, le=10_000)
+    channels: Number = setting(
+        1, "image channels: 1 grey, 3 colour; null: from the data (image_folder)", ge=1, le=3
+    )
+    classes: Number = setting(
+        10, "number of classes; null: from the data (image_folder)", ge=2, le=10_000
+    )
     size: int = setting(28, "side of the square images, pixels", ge=1, le=512)
-    mean: list[float] = setting([0.1307], "per-channel mean of the training pixels in 0–1")
-    std: list[float] = setting([0.3081], "per-channel standard deviation of the training pixels")
+    mean: Numbers = setting(
+        [0.1307], "per-channel mean of the training pixels in 0–1; auto: computed from them"
+    )
+    std: Numbers = setting(
+        [0.3081], "per-channel standard deviation of the training pixels; auto: computed from them"
+    )
     root: str = setting("data", "folder that holds, or will hold, the datasets")
     mirror: str | None = setting(
         None, "URL or file:// folder with the dataset's original files; null: the official source"
     )
     download: bool = setting(True, "fetch missing files")
-    path: str | None = setting(None, "image_folder only: folder with one sub-folder a class")
-    validation: int = setting(
-        5_000, "images held out of the training set, stratified; 0: none", ge=0
+    path: str | None = setting(
+        None,
+        "image_folder only: folder with one sub-folder a class, or train/, val/, test/ of such",
+    )
+    validation: int | Literal["auto"] = setting(
+        5_000,
+        "images held out of the training set, stratified; 0: none; auto: an image folder's val/, "
+        "otherwise a fifth, at most 5,000",
+        ge=0,
     )
     split_seed: int = setting(
         0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from omegaconf import DictConfig, OmegaConf
 
 from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
+from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.fit import fit, narrowest
@@ -23,6 +24,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     assert isinstance(model, ModelConfig)
     assert isinstance(data, DataConfig)
     assert isinstance(budget, BudgetConfig)
+    data = resolve(data)
     try:
         check(model, "model.")
         if budget.fit:
