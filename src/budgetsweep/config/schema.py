@@ -129,13 +129,56 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random affine change of every training image, a new draw each epoch."""
+    """Random change of every training image, a new draw each epoch, in the order listed here."""
 
+    flip: bool = setting(False, "mirror images left to right")
+    flip_p: float = setting(0.5, "share of the images that are mirrored", ge=0, le=1)
     rotation: float = setting(0.0, "largest angle either way, degrees", ge=0, le=180)
     shift: float = setting(0.0, "largest shift either way, share of the side", ge=0, le=1)
     scale: float = setting(0.0, "largest change of size either way, share", ge=0, lt=1)
     shear: float = setting(0.0, "largest horizontal shear either way, degrees", ge=0, lt=90)
-    flip: bool = setting(False, "mirror half of the images left to right")
+    affine_p: float = setting(
+        1.0, "share of the images that are turned, shifted, scaled and sheared", ge=0, le=1
+    )
+    fill: Literal["auto", "black", "mean", "edge"] = setting(
+        "auto",
+        "what lies beside a turned or shifted image: data.mean, or its edge drawn on; auto: edge for "
+        "image_folder, otherwise black",
+    )
+    crop: float = setting(
+        0.0, "pad each side by this share of it, then cut the old size anywhere", ge=0, le=0.5
+    )
+    crop_padding: Literal["reflect", "replicate", "zero"] = setting(
+        "reflect", "what the padding shows: the image mirrored, its edge, or black"
+    )
+    crop_p: float = setting(1.0, "share of the images that are cropped", ge=0, le=1)
+    brightness: float = setting(0.0, "largest change of brightness either way, share", ge=0, le=1)
+    brightness_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    contrast: float = setting(0.0, "largest change of contrast either way, share", ge=0, le=1)
+    contrast_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    saturation: float = setting(
+        0.0, "largest change of saturation either way, share; colour only", ge=0, le=1
+    )
+    saturation_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    grey: float = setting(0.0, "share of the images that lose their colour", ge=0, le=1)
+    cutout: float = setting(
+        0.0, "side of a square covered with data.mean, share of the image's", ge=0, le=1
+    )
+    cutout_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    mixup: float = setting(
+        0.0,
+        "blend pairs of images and their labels, by shares from Beta(mixup, mixup)",
+        ge=0,
+        le=10,
+    )
+    mixup_p: float = setting(1.0, "share of the images that are blended", ge=0, le=1)
+    until: float = setting(
+        1.0,
+        "share of the run from which on all these probabilities fall, linearly, to 0 at its end; "
+        "1: they stay",
+        ge=0,
+        le=1,
+    )
 
 
 @dataclass
