@@ -26,13 +26,17 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; results are for everyone the umask allows.
-        os.umask(umask := os.umask(0))
-        os.chmod(temporary, 0o666 & ~umask)
+        share(Path(temporary))
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def share(path: Path) -> None:
+    """Let everyone whom the umask allows read a file that was made as a private, temporary one."""
+    os.umask(umask := os.umask(0))
+    path.chmod(0o666 & ~umask)
 
 
 def write_text(path: Path, text: str) -> None:

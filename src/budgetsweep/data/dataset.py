@@ -16,7 +16,6 @@ from budgetsweep.config import DataConfig
 from budgetsweep.data.checks import check_channels, check_classes, check_enough, validation_images
 from budgetsweep.data.decode import decode
 from budgetsweep.data.decoded import Decoded
-from budgetsweep.data.download import check_mirror
 from budgetsweep.data.image_folder import File, ImageFolder, Sample, find
 from budgetsweep.data.pixels import resize
 from budgetsweep.data.resolve import resolve
@@ -98,6 +97,8 @@ def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Ima
     if config.name == "digits":
         return _digits(config)
     if config.mirror:
+        from budgetsweep.data.download import check_mirror  # pooch
+
         check_mirror(config.mirror)
     part = _part(config, train=True)
     check_classes(config, part.class_names)
