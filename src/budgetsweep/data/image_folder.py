@@ -18,8 +18,8 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from functools import cache, lru_cache
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from budgetsweep.errors import DataError, SettingError
@@ -82,6 +82,8 @@ def find(path: str | None) -> ImageFolder:
         return _find(_unwrap(top, within_part=False))
     except OSError as error:
         raise DataError(f"{shown(error.filename)}: cannot be read ({error.strerror}).") from None
+    finally:
+        _entries.cache_clear()
 
 
 def shown(name: str | Path) -> str:
@@ -274,8 +276,7 @@ def _files(folder: Path) -> Iterator[File]:
 
 def _file(entry: os.DirEntry[str]) -> File | None:
     """An entry as an image file, by its name; a link that leads nowhere is one, to be told of."""
-    kind, packed = _TYPES.guess_type(entry.name)
-    if packed or not (kind or "image").startswith("image"):  # archives, text, videos
+    if not _may_be_image(PurePath(entry.name).suffix):
         return None
     try:
         found = entry.stat()
@@ -286,6 +287,14 @@ def _file(entry: os.DirEntry[str]) -> File | None:
     return File(entry.path, _identity(found), found.st_size, found.st_mtime_ns)
 
 
+@cache
+def _may_be_image(ending: str) -> bool:
+    """Whether files of an ending may be images: any but those of text, videos, archives."""
+    kind, packed = _TYPES.guess_type(f"name{ending}")
+    return not packed and (kind or "image").startswith("image")
+
+
+@cache  # for one search: each folder is looked at for several questions
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return sorted((e for e in entries if not _is_system(e.name)), key=lambda e: e.name)
