@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -20,23 +20,17 @@ def cache_dir() -> Path:
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not by tempfile, whose files are private: results are for everyone the umask allows.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        share(Path(temporary))
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def share(path: Path) -> None:
-    """Let everyone whom the umask allows read a file that was made as a private, temporary one."""
-    os.umask(umask := os.umask(0))
-    path.chmod(0o666 & ~umask)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,57 +1,49 @@
 """The sweeper's settings as plain values, checked once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_plugins.hydra_budget_sweeper.config import BudgetSweeperConf
+
+_LEAST = {
+    "n_jobs": 1,
+    "n_trials": 0,
+    "max_infeasible": 1,
+    "max_retries": 0,
+    "max_repeated_errors": 1,
+}
+_POSITIVE_SECONDS = ("lease", "timeout", "trial_timeout")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """One field to each setting of `BudgetSweeperConf`; see there for the meaning."""
+@dataclass
+class Settings(BudgetSweeperConf):
+    """The fields of `BudgetSweeperConf`; see there for their meaning."""
 
-    sampler: Any
-    pruner: Any
-    directions: tuple[str, ...]
-    storage: str | None
-    study_name: str | None
-    n_trials: int
-    n_jobs: int
-    max_failure_rate: float
-    params: dict[str, Any]
-    custom_search_space: str | None
-    constraints: str | None
-    max_infeasible: int
-    feasibility_samples: int
-    enqueue: tuple[Any, ...]
-    timeout: float | None
-    trial_timeout: float | None
-    max_retries: int
-    retry_overrides: tuple[str, ...]
-    max_repeated_errors: int
-    resume: str | None
-    join: bool
-    lease: float
-    on_end: tuple[str, ...]
+    sampler: Any = None
+    pruner: Any = None
+    params: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._require(self.n_jobs >= 1, "n_jobs", "1 or more")
-        self._require(self.n_trials >= 0, "n_trials", "0 or more")
+        for name, least in _LEAST.items():
+            self._require(getattr(self, name) >= least, name, f"{least} or more")
         self._require(0.0 <= self.max_failure_rate <= 1.0, "max_failure_rate", "from 0 to 1")
-        self._require(self.max_infeasible >= 1, "max_infeasible", "1 or more")
-        self._require(self.max_retries >= 0, "max_retries", "0 or more")
-        self._require(self.max_repeated_errors >= 1, "max_repeated_errors", "1 or more")
-        self._require(self.lease > 0, "lease", "above 0 seconds")
-        for name in ("timeout", "trial_timeout"):
-            limit = getattr(self, name)
-            self._require(limit is None or limit > 0, name, "above 0 seconds, or null")
+        for name in _POSITIVE_SECONDS:
+            seconds = getattr(self, name)
+            self._require(seconds is None or seconds > 0, name, "above 0 seconds")
         for direction in self.directions:
             if direction not in ("minimize", "maximize"):
                 raise SweepError(
                     f"hydra.sweeper.direction must be minimize or maximize, but got {direction}."
                 )
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """One direction for each objective."""
+        many = self.direction if isinstance(self.direction, list | tuple) else [self.direction]
+        return tuple(getattr(d, "name", str(d)) for d in many)
 
     def _require(self, holds: bool, name: str, allowed: str) -> None:
         if not holds:
@@ -61,16 +53,17 @@ class Settings:
 
 
 def settings_from(config: dict[str, Any]) -> Settings:
-    """Read what Hydra hands to the sweeper's constructor."""
+    """Read what Hydra hands to the sweeper's constructor.
+
+    Raises:
+        SweepError: A value is out of its range.
+    """
     plain: dict[str, Any] = {
         key: OmegaConf.to_object(v) if _is_data(v) else v for key, v in config.items()
     }
-    direction = plain.pop("direction")
-    many = direction if isinstance(direction, list | tuple) else [direction]
-    plain["directions"] = tuple(getattr(d, "name", str(d)) for d in many)
-    plain["params"] = plain["params"] or {}
-    for name in ("enqueue", "retry_overrides", "on_end"):
-        plain[name] = tuple(plain[name] or ())
+    plain["params"] = plain.get("params") or {}
+    for name in ("enqueue", "retry_overrides", "on_end", "free_settings"):
+        plain[name] = plain.get(name) or []
     return Settings(**plain)
 
 

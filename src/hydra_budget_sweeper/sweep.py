@@ -1,32 +1,27 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
-import shlex
-import signal
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import optuna
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from optuna.trial import FrozenTrial, create_trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
-from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.best import BEST, BestFile
+from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.leaderboard import (
-    LEADERBOARD,
-    STOCK_RESULTS,
-    SUMMARY,
-    TABLE,
     Leaderboard,
     rank,
 )
@@ -34,19 +29,24 @@ from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import parse_space
-from hydra_budget_sweeper.space.points import parse_point
+from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
-from hydra_budget_sweeper.study.identity import open_study, seed_of
-from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
+from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
+from hydra_budget_sweeper.study.place import WORKERS, place_of
+from hydra_budget_sweeper.study.rehearsal import rehearse
+from hydra_budget_sweeper.study.sampler import SeededSampler, recipe_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
+from hydra_budget_sweeper.study.trust import refuse_pickles
 from hydra_budget_sweeper.workers.launch import Workers
-from hydra_budget_sweeper.workers.liveness import LifeLock, LockedError, Presence, exclusive
+from hydra_budget_sweeper.workers.liveness import Presence
+from hydra_budget_sweeper.workers.locks import exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
+from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,11 @@ def run_sweep(
         SweepError: The sweep cannot start, or ended without what was asked for.
         SystemExit: It was interrupted (code 130).
     """
-    config = _in_resumed_folder(config, settings.resume)
+    config = in_resumed_folder(config, settings.resume)
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     hidden = folder / WORKERS
-    _begin_in(folder, hidden)
-    with _ownership(hidden, settings.join):
+    begin_in(folder, hidden)
+    with ownership(hidden, settings.join):
         presence = Presence(hidden, "sweeper")
         try:
             sweep = Sweep(settings, arguments, hydra_context, task_function, config, presence)
@@ -98,21 +98,41 @@ class Sweep:
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context)
-        self.space = parse_space(settings.params, arguments, _known_settings(config))
+        self.space = parse_space(
+            settings.params, arguments, _known_settings(config), context.config_loader
+        )
+        self.known_points = [read_point(entry, self.space) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
-        self.constraints = Limits(functions.load(limits, "constraints") if limits else None)
+        sampler = recipe_of(settings.sampler, functions)
+        self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
         self.on_end = functions.load_all(settings.on_end, "on_end")
         self.example, self.composer = self._compose_example()
+        rehearse(
+            sampler,
+            self.space,
+            settings.pruner,
+            [StudyDirection[name.upper()] for name in settings.directions],
+            limited=limits is not None,
+            choice=str(config.hydra.runtime.choices.get("hydra/sweeper/sampler")),
+        )
         self.place = place_of(self.folder, settings.storage, settings.study_name)
-        self.store = open_study(self.place, settings.directions, self._identity())
+        with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
+            self.store = open_study(
+                self.place,
+                settings.directions,
+                identity_of(settings, self.space, self.base),
+                settings.free_settings,
+            )
+        refuse_pickles(self.store, sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        leaderboard = Leaderboard(self.folder, watched, self.space)
+        leaderboard = Leaderboard(self.folder, watched.study(), self.space)
         self.best_file = BestFile(self.folder, context.config_loader, config)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
         self.tally = Tally(self.store.study())
+        seed = seed_of(self.store, settings.sampler)
         self.plan = Plan(
             run=self.run_id,
             sweeper=presence.name,
@@ -121,7 +141,8 @@ class Sweep:
             space=self.space,
             constraints=self.constraints,
             extend=functions.load(custom, "custom_search_space") if custom else None,
-            seed=seed_of(self.store, settings.sampler),
+            seed=seed,
+            sampler=SeededSampler(sampler, seed, self.space),
             master=config,
             example=self.example,
             quiet=live,
@@ -135,7 +156,7 @@ class Sweep:
         state = "interrupted"
         problem: SweepError | None = None
         try:
-            with _terminate_as_interrupt():
+            with terminate_as_interrupt():
                 self._enqueue()
                 self._look_at_space()
                 self.monitor.start()
@@ -169,18 +190,6 @@ class Sweep:
             raise SweepError(f"Cannot compose a candidate: {' '.join(lines)}{cause}") from None
         return tuple(overrides), composer
 
-    def _identity(self) -> dict[str, Any]:
-        """What must stay the same for results before and after a resume to be comparable."""
-        searched = {axis.name.lstrip("+").split("@")[0] for axis in self.space.axes}
-        return {
-            "space": self.space.describe(),
-            "direction": list(self.settings.directions),
-            "constraints": self.settings.constraints,
-            "custom_search_space": self.settings.custom_search_space,
-            "fixed": {**self.space.fixed, **dict.fromkeys(self.space.deletions, "deleted")},
-            "setting": {k: v for k, v in flatten(self.base).items() if k not in searched},
-        }
-
     def _announce(self) -> None:
         tally = Tally(self.store.study())
         tally.refresh()
@@ -191,17 +200,8 @@ class Sweep:
 
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
-        axes = {axis.name: axis for axis in self.space.axes}
         study = self.store.study()
-        for entry in self.settings.enqueue:
-            params = parse_point(entry)
-            for name, value in params.items():
-                if name not in axes:
-                    raise SweepError(
-                        f"hydra.sweeper.enqueue sets {name}, which is not searched. Searched are: "
-                        f"{', '.join(axes)}."
-                    )
-                _check_contained(name, value, axes[name].distribution)
+        for params in self.known_points:
             study.enqueue_trial(params, skip_if_exists=True)
 
     def _look_at_space(self) -> None:
@@ -210,14 +210,21 @@ class Sweep:
             return
         if not self.space.axes or not self.settings.feasibility_samples:
             return
-        feasibility = Feasibility(self.space, self.composer, self.constraints)
+        feasibility = Feasibility(self.space, self._judge)
         share, looked_at = feasibility.share(self.settings.feasibility_samples)
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
+        if feasibility.n_unjudged:
+            log.warning("%d cannot be judged: %s", feasibility.n_unjudged, feasibility.problem)
         if share == 0:
-            nearest = feasibility.nearest()
-            if not nearest.fits and not self.settings.enqueue:
+            nearest = feasibility.nearest(self.known_points)
+            if not nearest.fits:
                 raise SweepError(f"No candidate is within the limits: {nearest}.")
+
+    def _judge(self, overrides: Sequence[str]) -> Violations:
+        candidate = self.composer.compose(overrides, 0)
+        with candidate.as_current_job():
+            return self.constraints.violations(candidate.task)
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
@@ -232,7 +239,7 @@ class Sweep:
     def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        nearest = Feasibility(self.space, self.composer, self.constraints).nearest()
+        nearest = Feasibility(self.space, self._judge).nearest(self.known_points)
         if nearest.fits:
             chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
@@ -247,7 +254,7 @@ class Sweep:
             for trial in tally.open:
                 note = note_of(trial)
                 if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    self.store.put_back(trial.number, note)
+                    self.store.put_back(note.worker, trial.number)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -256,15 +263,13 @@ class Sweep:
             except ValueError as error:  # a mistake that its message explains
                 log.warning("hydra.sweeper.on_end: %s: %s", name, error)
                 log.debug("its traceback", exc_info=True)  # hydra.verbose=true shows it
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
     def _say_how_to_resume(self) -> None:
         done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
-        setting = shlex.quote(f"hydra.sweep.dir={override_text(str(self.folder))}")
-        print(
-            f"Interrupted after {done}. To go on: the same command with {setting}", file=sys.stderr
-        )
+        place = setting("hydra.sweep.dir", str(self.folder))
+        print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 
     def _write_best(self) -> FrozenTrial | None:
         """Write the winner down, with several objectives the first of the front."""
@@ -292,71 +297,6 @@ class Sweep:
         log.info("Run it again: see %s", self.folder / BEST)
 
 
-def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
-    if resume is None:
-        return config
-    if not Path(resume).is_dir():
-        raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
-    config = config.copy()
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.sweep.dir = resume
-        # Each job's configuration is composed anew, from the overrides of Hydra's own node.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")
-    return config
-
-
-def _begin_in(folder: Path, hidden: Path) -> None:
-    """Refuse a folder where a sweep would write over what something else made."""
-    names = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
-    in_the_way = [name for name in names if (folder / name).exists()]
-    if in_the_way and not hidden.exists() and JOURNAL not in in_the_way:
-        raise SweepError(
-            f"{folder / in_the_way[0]} is there already, and no sweep of this sweeper made it. "
-            "Choose another folder (hydra.sweep.dir), or move it away."
-        )
-    try:
-        hidden.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(f"hydra.sweep.dir={folder} cannot be written to: {error}") from None
-
-
-@contextmanager
-def _ownership(hidden: Path, join: bool) -> Iterator[None]:
-    """Keep a second sweep out of the folder, unless it comes to help."""
-    try:
-        lock = LifeLock(hidden / "sweep.lock")
-    except LockedError:
-        if not join:
-            raise SweepError(
-                f"A sweep is already running in {hidden.parent}. Wait for it, start in another "
-                "folder, or add workers to it with hydra.sweeper.join=true."
-            ) from None
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (a scheduler's, a shutdown's) end the sweep as cleanly as Ctrl-C."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _known_settings(config: DictConfig) -> dict[str, str]:
     """Return what conditions may refer to beside searched parameters."""
     task = config.copy()
@@ -366,15 +306,6 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
     choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
     known.update({str(group): str(choice) for group, choice in choices.items()})
     return known
-
-
-def _check_contained(name: str, value: Any, distribution: Any) -> None:
-    try:
-        create_trial(params={name: value}, distributions={name: distribution}, value=0.0)
-    except (ValueError, TypeError):
-        raise SweepError(
-            f"hydra.sweeper.enqueue sets {name}={value}, which is outside {distribution}."
-        ) from None
 
 
 def _warn_of_pruner(settings: Settings) -> None:

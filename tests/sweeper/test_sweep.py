@@ -17,7 +17,6 @@ from sweeping import (
     JOBLIB,
     SEEDED,
     environment,
-    kill_all,
     leaderboard,
     leaderboard_csv,
     results,
@@ -221,11 +220,11 @@ def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["x=interval(-5,6)"], ["space x", '"high": 6']),
-        ([X, "y=interval(0,1)"], ["space y: (absent) ->"]),
-        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] -> ['maximize']"]),
-        ([X, LIMITS], ["constraints: None -> bowl.limits"]),
-        ([X, "width=5"], ["fixed width: (absent) -> 5"]),
+        (["x=interval(-5,6)"], ["space x: interval(-5,5) → interval(-5,6)"]),
+        ([X, "y=interval(0,1)"], ["space y: (absent) → interval(0,1)"]),
+        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] → ['maximize']"]),
+        ([X, LIMITS], ["constraints: None → bowl.limits"]),
+        ([X, "width=5"], ["fixed width: (absent) → 5"]),
     ],
     ids=["range", "parameter", "direction", "constraints", "fixed"],
 )
@@ -331,10 +330,11 @@ def test_tolerated_failures_are_shown_kept_and_not_counted(tmp_path: Path) -> No
 
 def test_the_same_error_again_and_again_ends_the_sweep(tmp_path: Path) -> None:
     ended = sweep(
-        tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=1", expect=1
+        tmp_path, X, "trouble=raise", n_trials(50), "hydra.sweeper.max_failure_rate=0.9", expect=1
     )
     why = "3 trials in a row failed with the same error"
     assert why in ended.stderr and why in summary(tmp_path)["reason"]
+    assert "max_repeated_errors=3" in ended.stderr and "max_failure_rate=1" in ended.stderr
     assert states(tmp_path) == {"FAIL": 3}
 
 
@@ -413,14 +413,6 @@ def test_a_second_sweep_on_the_folder_leaves_or_joins(tmp_path: Path) -> None:
 def workers_of(folder: Path) -> set[str]:
     done = [t for t in study(folder).trials if t.state.name == "COMPLETE"]
     return {trial.system_attrs["budget_sweep"]["worker"] for trial in done}
-
-
-def test_stale_folders_are_put_aside(tmp_path: Path) -> None:
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "checkpoint").write_text("99")
-    sweep(tmp_path, X, "steps=2", "resume=true", n_trials(1))
-    assert (tmp_path / "0.stale-1" / "checkpoint").read_text() == "99"
-    assert (tmp_path / "0" / "checkpoint").read_text() == "2"
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
@@ -520,26 +512,6 @@ def test_any_optuna_storage(tmp_path: Path) -> None:
         sweep(tmp_path / "s", X, storage, n_trials(n))
     assert summary(tmp_path / "s")["trained"] == 4
     assert not (tmp_path / "s" / "study.journal").exists()
-
-
-def test_a_dead_machine_is_not_waited_for(tmp_path: Path) -> None:
-    """A worker elsewhere shows no lock here: only its beats count, and they have stopped."""
-    process = start(tmp_path, X, "seconds=30", n_trials(1))
-    wait_for(lambda: (tmp_path / "0").exists())
-    kill_all(process)
-    for sign in (tmp_path / ".workers").glob("worker-*.alive"):
-        sign.write_text(json.dumps({**json.loads(sign.read_text()), "host": "elsewhere"}))
-    out = sweep(
-        tmp_path,
-        X,
-        "seconds=30",
-        n_trials(1),
-        "hydra.sweeper.lease=1",
-        "hydra.sweeper.timeout=4",
-        "trouble=null",
-        expect=1,
-    )
-    assert "went" not in out.stdout
 
 
 def test_a_worker_finds_the_applications_modules_in_a_bare_process(

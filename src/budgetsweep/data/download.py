@@ -17,9 +17,10 @@ import tarfile
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 import pooch  # type: ignore[import-untyped]
 
 from budgetsweep.errors import DataError, SettingError
-from budgetsweep.files import share, write_atomic
+from budgetsweep.files import write_atomic
 
 log = logging.getLogger(__name__)
 TIMEOUT = 30  # seconds without an answer until an address counts as unreachable
@@ -144,29 +145,28 @@ def _lock(root: Path) -> Iterator[None]:
 
 def _fetch(archive: Archive, folder: Path, urls: tuple[str, ...]) -> str:
     """Try the addresses in turn; returns what went wrong, or nothing."""
-    pooch.get_logger().setLevel(logging.WARNING)
     problems = []
     for url in urls:
         log.info("Fetching %s", url)
         try:
-            # pooch writes beside the target, compares the hash, then renames.
-            path = pooch.retrieve(
-                url, f"md5:{archive.md5}", archive.name, folder, downloader=_downloader(url)
-            )
-            share(Path(path))
+            write_atomic(folder / archive.name, partial(_download, url, archive.md5))
             return ""
-        except ValueError as error:
-            problems.append(f"{url}: it is truncated or altered: {error}")
-        except OSError as error:  # requests' errors too
+        except (OSError, DataError) as error:  # requests' errors are OSErrors
             problems.append(f"{_trouble(url, error)}.")
     return " ".join(problems)
 
 
-def _downloader(url: str) -> Callable[..., object]:
-    if not url.startswith("file:"):
-        return pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
-    source = Path(urllib.request.url2pathname(urlsplit(url).path))
-    return lambda _url, target, _pooch: shutil.copyfile(source, target)
+def _download(url: str, md5: str, file: IO[bytes]) -> None:
+    if url.startswith("file:"):
+        source = Path(urllib.request.url2pathname(urlsplit(url).path))
+        with source.open("rb") as stream:
+            shutil.copyfileobj(stream, file)
+    else:
+        fetch = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
+        fetch(url, file, None)
+    file.flush()
+    if (found := pooch.file_hash(file.name, "md5")) != md5:
+        raise DataError(_altered(found, md5))
 
 
 def _trouble(url: str, error: BaseException) -> str:

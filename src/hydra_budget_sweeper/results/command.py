@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
+from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.storage_url import without_password
 
 # Settings of Hydra that a single run has no use for.
@@ -26,6 +28,14 @@ def rerun_command(master: DictConfig, overrides: Sequence[str]) -> str:
     kept = [o for o in master.hydra.overrides.hydra if not o.lstrip("+~").startswith(_OF_SWEEPS)]
     words = [*_flags(), *map(without_password, kept), *overrides]
     return " ".join([program(), *map(shlex.quote, words)])
+
+
+def setting(key: str, value: str) -> str:
+    """Write `key=value` for a shell, the value quoted as Hydra's grammar wants it."""
+    text = override_text(value)
+    if text != value:  # the other quotes, so that the shell's can go around it
+        text = QuotedString(value, Quote.double).with_quotes()
+    return shlex.quote(f"{key}={text}")
 
 
 def program() -> str:

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
 
@@ -28,12 +27,12 @@ class Leaderboard:
     """Writes the tables of one sweep folder."""
 
     folder: Path
-    study: StudyStore
+    study: Study
     space: Space
 
     def write(self, tally: Tally, summary: dict[str, Any]) -> None:
         """Rewrite every file from what the study holds now."""
-        ranked = rank(tally.finished, self.study.study())
+        ranked = rank(tally.finished, self.study)
         rows = [self._row(place, trial) for place, trial in ranked]
         self._write_json(LEADERBOARD, rows)
         write_atomically(self.folder / TABLE, _csv(rows))
@@ -93,7 +92,8 @@ def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, 
         ranked = [(1, t) for t in valued if t.number in front]
         ranked += [(None, t) for t in valued if t.number not in front]
     taken = {t.number for t in valued}
-    return ranked + [(None, t) for t in trials if t.number not in taken]
+    rest = sorted((t for t in trials if t.number not in taken), key=lambda t: t.number)
+    return ranked + [(None, t) for t in rest]
 
 
 def _counts(trial: FrozenTrial) -> bool:

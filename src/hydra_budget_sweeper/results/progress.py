@@ -6,13 +6,13 @@ import threading
 import time
 from typing import Any, Protocol
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from hydra_budget_sweeper.results.best import BestFile
 from hydra_budget_sweeper.results.leaderboard import Leaderboard
-from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import note_of
+from hydra_budget_sweeper.study.trials import describe_failure, note_of
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class Monitor:
         limit = self._settings.timeout
         if limit is not None and time.monotonic() - self._start > limit:
             reason = f"hydra.sweeper.timeout={limit:g} s is over"
-            self._store.stop(self._run, reason, error=False)
+            self._store.stop(self._run, Stop(reason, error=False))
 
     def _show_live(self) -> None:
         # The cursor goes back to the line's start, so that whatever else is printed begins there.
@@ -189,18 +189,9 @@ class Monitor:
         self._failures_seen = len(self.tally.finished)
         for trial in new:
             if trial.state is TrialState.FAIL:
-                sys.stderr.write(f"\x1b[2K{describe_failure(trial)}\n")
+                sys.stderr.write(f"\x1b[2K{describe_failure(trial, self._leaderboard.folder)}\n")
 
     _failures_seen = 0
-
-
-def describe_failure(trial: FrozenTrial) -> str:
-    """Say in three lines what failed, with what settings, and where."""
-    note = note_of(trial)
-    return (
-        f"Trial {trial.number} failed: {note.error}\n"
-        f"  overrides: {' '.join(note.overrides)}\n  folder: {note.folder}"
-    )
 
 
 def _duration(seconds: float) -> str:

@@ -2,33 +2,47 @@
 
 import math
 import random
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 
-from hydra_budget_sweeper.compose import Composer
+from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.axes import Axis
-from hydra_budget_sweeper.space.limits import Limits, Violations, excess
+from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.space.space import Params, Space
+
+# From a candidate's overrides to its violations.
+Judge = Callable[[Sequence[str]], Violations]
 
 _MAX_SECONDS = 10.0
 
 
 @dataclass
 class NearestCandidate:
-    """The candidate with the smallest violation that single steps lead to."""
+    """The candidate with the smallest violation that single steps lead to.
+
+    Args:
+        params: Its values, as the configuration holds them.
+        violations: None where not a single candidate could be judged.
+        costliest: The parameter on which the violation depends most.
+        problem: What was last said of one that could not be judged.
+    """
 
     params: Params
-    violations: Violations
-    costliest: str | None
+    violations: Violations | None
+    costliest: str | None = None
+    problem: str | None = None
 
     @property
     def fits(self) -> bool:
-        return excess(self.violations) <= 0
+        return self.violations is not None and excess(self.violations) <= 0
 
     def __str__(self) -> str:
+        if self.violations is None:
+            return f"none of those tried can be judged, the last for {self.problem}"
         over = ", ".join(f"{n} by {v:.1%}" for n, v in self.violations.items() if v > 0)
         chosen = " ".join(f"{name}={value}" for name, value in self.params.items())
         axis = f"; {self.costliest} costs most" if self.costliest else ""
@@ -36,17 +50,51 @@ class NearestCandidate:
 
 
 class Feasibility:
-    """Looks at a space before anything is trained."""
+    """Looks at a space before anything is trained.
 
-    def __init__(self, space: Space, composer: Composer, limits: Limits) -> None:
+    Args:
+        space: What is searched.
+        judge: Returns a candidate's violations; whatever it raises counts as not fitting.
+
+    Attributes:
+        problem: What was last said of a candidate that cannot be judged.
+    """
+
+    def __init__(self, space: Space, judge: Judge) -> None:
         self._space = space
-        self._composer = composer
-        self._limits = limits
+        self._judge = judge
+        self._judged: dict[Hashable, Violations | None] = {}
+        self._smallest: tuple[float, Params] | None = None
+        self.problem: str | None = None
 
-    def violations(self, params: Params) -> Violations:
-        candidate = self._composer.compose(self._space.overrides(params), 0)
-        with candidate.as_current_job():
-            return self._limits.violations(candidate.task)
+    @property
+    def n_unjudged(self) -> int:
+        return sum(violations is None for violations in self._judged.values())
+
+    def violations(self, params: Params) -> Violations | None:
+        """Judge a candidate once; None where its violations cannot be told.
+
+        Raises:
+            SweepError: The judge raised one.
+        """
+        point = self._space.point(params)
+        if point not in self._judged:
+            try:
+                self._judged[point] = self._judge(self._space.overrides(params))
+            except SweepError:
+                raise
+            except Exception as error:
+                self._judged[point] = None
+                self.problem = str(error) or type(error).__name__
+        return self._judged[point]
+
+    def excess(self, params: Params) -> float:
+        """Return by how much a candidate is over its limits; infinite where nobody can tell."""
+        violations = self.violations(params)
+        over = math.inf if violations is None else excess(violations)
+        if self._smallest is None or over < self._smallest[0]:
+            self._smallest = (over, params)
+        return over
 
     def share(self, n_samples: int) -> tuple[float, int]:
         """Return the share of random candidates that fit, and how many were looked at."""
@@ -55,50 +103,63 @@ class Feasibility:
         until = math.inf
         while looked_at < n_samples and monotonic() < until:
             looked_at += 1
-            fitting += excess(self.violations(self.draw(rng))) <= 0
+            fitting += self.excess(self._space.without_inactive(self._draw(rng))) <= 0
             # The first look may import what the function needs; that says nothing of the others.
             until = monotonic() + _MAX_SECONDS if looked_at == 1 else until
         return fitting / max(looked_at, 1), looked_at
 
-    def draw(self, rng: random.Random) -> Params:
-        return self._space.without_inactive({a.name: _draw(a, rng) for a in self._space.axes})
+    def nearest(self, points: Iterable[Params] = ()) -> NearestCandidate:
+        """Walk downhill, one parameter at a time, until none helps or the time is over.
 
-    def nearest(self) -> NearestCandidate:
-        """Walk downhill from a random candidate, one parameter at a time, until none helps."""
+        Args:
+            points: Known points, judged first; what they leave out is drawn.
+        """
         rng = random.Random(0)
-        drawn = {axis.name: _draw(axis, rng) for axis in self._space.axes}
+        known = (*points, {}, *([self._smallest[1]] if self._smallest else []))
+        starts = [{**self._draw(rng), **point} for point in known]
+        values = min(starts, key=self._excess_of)
+        costs = self._descend(values)
+        params = self._space.without_inactive(values)
+        costliest = max(costs, key=lambda name: costs[name]) if any(costs.values()) else None
+        return NearestCandidate(
+            self._space.decode(params), self.violations(params), costliest, self.problem
+        )
+
+    def _descend(self, values: Params) -> dict[str, float]:
+        """Improve `values` in place; return how much the violation differs along each axis."""
         costs: dict[str, float] = {}
-        best = excess(self.violations(self._space.without_inactive(drawn)))
-        improved = True
+        best = self._excess_of(values)
+        until = monotonic() + _MAX_SECONDS
+        improved = best > 0
         while improved:
             improved = False
             for axis in self._space.axes:
                 tried = [
-                    (self._excess_with(drawn, axis, v), i) for i, v in enumerate(axis.probes())
+                    (self._excess_of({**values, axis.name: v}), i)
+                    for i, v in enumerate(axis.probes())
+                    if monotonic() < until
                 ]
-                costs[axis.name] = max(tried)[0] - min(tried)[0]
-                if min(tried)[0] < best:
+                finite = [cost for cost, _ in tried if math.isfinite(cost)]
+                costs[axis.name] = max(finite) - min(finite) if finite else 0.0
+                if tried and min(tried)[0] < best:
                     best, index = min(tried)
-                    drawn[axis.name] = axis.probes()[index]
+                    values[axis.name] = axis.probes()[index]
                     improved = True
-        params = self._space.without_inactive(drawn)
-        costliest = max(costs, key=lambda name: costs[name]) if any(costs.values()) else None
-        return NearestCandidate(self._space.decode(params), self.violations(params), costliest)
+        return costs
 
-    def _excess_with(self, drawn: Params, axis: Axis, value: Any) -> float:
-        return excess(self.violations(self._space.without_inactive({**drawn, axis.name: value})))
+    def _excess_of(self, values: Params) -> float:
+        return self.excess(self._space.without_inactive(values))
+
+    def _draw(self, rng: random.Random) -> Params:
+        return {axis.name: _draw(axis, rng) for axis in self._space.axes}
 
 
 def _draw(axis: Axis, rng: random.Random) -> Any:
     d = axis.distribution
-    if isinstance(d, CategoricalDistribution):
-        return rng.choice(d.choices)
-    assert isinstance(d, IntDistribution | FloatDistribution)
-    if isinstance(d, IntDistribution) and not d.log:
-        return rng.randrange(d.low, d.high + 1, d.step)
-    if isinstance(d, FloatDistribution) and d.step is not None:
-        return d.low + rng.randrange(round((d.high - d.low) / d.step) + 1) * d.step
-    if d.log:
+    if isinstance(d, IntDistribution | FloatDistribution) and d.log:
         drawn = float(d.low * (d.high / d.low) ** rng.random())
         return round(drawn) if isinstance(d, IntDistribution) else drawn
+    if axis.n_values is not None:
+        return axis.at(rng.randrange(axis.n_values))
+    assert isinstance(d, FloatDistribution)
     return rng.uniform(d.low, d.high)

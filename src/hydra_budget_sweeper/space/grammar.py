@@ -2,9 +2,11 @@
 
 import inspect
 from collections.abc import Mapping
-from functools import cache
+from contextlib import suppress
+from functools import cache, lru_cache
 from typing import Any, cast
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import (
     ChoiceSweep,
@@ -18,55 +20,88 @@ from hydra.errors import HydraException
 from hydra_budget_sweeper.errors import SweepError
 
 
+def parse_all(
+    lines: list[str], where: str = "the search space", loader: ConfigLoader | None = None
+) -> list[Override]:
+    """Read overrides; `loader` knows the options of the groups that `glob` searches.
+
+    Raises:
+        SweepError: One cannot be read; names `where` it stands.
+    """
+    try:
+        parsed = parser().parse_overrides(lines)
+    except HydraException as error:
+        raise SweepError(f"Cannot read {where}: {error}") from None
+    for override in parsed:
+        override.config_loader = loader
+    return parsed
+
+
+def read_value(text: str) -> Any:
+    """Return what `text` means on the right-hand side of an override, as plain Python."""
+    return parser().parse_override(f"_={text}").value()
+
+
 def override_text(value: Any) -> str:
-    """Write a scalar so that Hydra's grammar reads the same value back."""
+    """Write a value so that Hydra's grammar reads the same one back, type and all."""
+    if isinstance(value, str):
+        return _string_text(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(override_text, value))}]"
+    if isinstance(value, Mapping):
+        # A key cannot be quoted; Hydra's own text escapes it.
+        pairs = (f"{Transformer.str(k)}:{override_text(v)}" for k, v in value.items())
+        return f"{{{','.join(pairs)}}}"
     if value is None:
         return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, str):
-        return str(value)
-    try:
-        read = parser().parse_rule(value, "element") if value else None
-    except HydraException:
-        read = None
-    # Whatever the grammar reads as another type (null, 1, [a]) or not at all must be quoted.
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parsed_text(parsed: Any) -> str:
+    """Write what the grammar read: Hydra's own text of a container that reads back alike."""
+    ours = override_text(plain_value(parsed))
+    if not isinstance(parsed, list | dict):
+        return ours
+    hydras = Transformer.str(parsed)
+    return hydras if _means(hydras, ours) else ours
+
+
+def fixed_text(override: Override) -> str:
+    """Write the value of an override that is no sweep, casts and all, so that it stays the same."""
+    if not override.is_list_extend():
+        text = override.get_value_element_as_str()
+        if _means(text, override_text(override.value())):
+            return text
+    return override.get_value_string()
+
+
+def plain_value(parsed: Any) -> Any:
+    """Return what the grammar read as plain Python, quotes gone."""
+    if isinstance(parsed, QuotedString):
+        return parsed.text
+    if isinstance(parsed, list):
+        return [plain_value(v) for v in parsed]
+    if isinstance(parsed, dict):
+        return {plain_value(k): plain_value(v) for k, v in parsed.items()}
+    return parsed
+
+
+@lru_cache(maxsize=4096)  # the grammar takes a millisecond
+def _string_text(value: str) -> str:
+    # Whatever the grammar reads as another type (null, 1, [a]) or not at all must be quoted; so
+    # must a backslash, which may escape what comes after the value.
+    read = None
+    if value and "\\" not in value:
+        with suppress(HydraException):
+            read = parser().parse_rule(value, "element")
     return value if read == value else QuotedString(value, Quote.single).with_quotes()
 
 
-def override_value_text(value: Any) -> str:
-    """As `override_text`, for lists and mappings too."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(override_value_text(v) for v in value)}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{override_value_text(v)}" for k, v in value.items()) + "}"
-    return override_text(value)
-
-
-def stored_value(value: Any) -> Any:
-    """Return what Optuna keeps for a parsed value: scalars as they are, the rest as text."""
-    if isinstance(value, QuotedString):
-        return value.text
-    return Transformer.str(value) if isinstance(value, list | dict) else value
-
-
-def plain_value(value: Any) -> Any:
-    """Return what the grammar read as plain Python, quotes gone."""
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [plain_value(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): plain_value(v) for k, v in value.items()}
-    return value
-
-
-def parse_all(lines: list[str]) -> list[Override]:
-    """Read overrides; a `SweepError` says where one cannot be read."""
+def _means(text: str, canonical: str) -> bool:
     try:
-        return parser().parse_overrides(lines)
-    except HydraException as error:
-        raise SweepError(f"Cannot read the search space: {error}") from None
+        return text == canonical or override_text(read_value(text)) == canonical
+    except HydraException:
+        return False
 
 
 @cache

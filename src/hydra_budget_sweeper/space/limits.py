@@ -1,8 +1,13 @@
 """The user's limits: what a composed candidate violates, and by how much."""
 
+import math
+import reprlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from omegaconf import DictConfig
+
+from hydra_budget_sweeper.errors import FunctionError, SweepError
 
 Violations = dict[str, float]
 
@@ -11,18 +16,53 @@ class Limits:
     """The user's function from a composed configuration to named violations.
 
     A violation is `(value - limit) / limit`: above zero is over the limit.
+
+    Args:
+        function: The user's, or None where nothing is limited.
+        name: How `hydra.sweeper.constraints` names it.
     """
 
-    def __init__(self, function: Callable[[DictConfig], Mapping[str, float]] | None) -> None:
+    def __init__(
+        self, function: Callable[[DictConfig], Any] | None, name: str | None = None
+    ) -> None:
         self._function = function
+        self._name = name
 
     def __bool__(self) -> bool:
         return self._function is not None
 
     def violations(self, config: DictConfig) -> Violations:
+        """Return each violation by its name.
+
+        Raises:
+            FunctionError: The function raised, or returned no violations.
+            SweepError: The function raised one, which ends the sweep.
+        """
         if self._function is None:
             return {}
-        return {name: float(value) for name, value in self._function(config).items()}
+        try:
+            returned = self._function(config)
+        except SweepError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._error(f"{type(error).__name__}: {error}") from error
+        if not isinstance(returned, Mapping):
+            raise self._error(
+                f"it must return a mapping of names to numbers, but returned {reprlib.repr(returned)}"
+            )
+        return {str(name): self._number(name, value) for name, value in returned.items()}
+
+    def _number(self, name: Any, value: Any) -> float:
+        try:
+            number = math.nan if isinstance(value, str | bytes) else float(value)
+        except Exception:
+            number = math.nan
+        if math.isnan(number):
+            raise self._error(f"{name} must be a number, but got {reprlib.repr(value)}")
+        return number
+
+    def _error(self, what: str) -> FunctionError:
+        return FunctionError(f"hydra.sweeper.constraints={self._name}: {what}")
 
 
 def excess(violations: Violations) -> float:

@@ -1,45 +1,86 @@
 """A search space: what is suggested in which order, and the overrides of one candidate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
 
-from hydra_budget_sweeper.space.axes import Axis
-from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.axes import Axis, Condition
+from hydra_budget_sweeper.space.grammar import override_text, read_value
 
 Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Given:
+    """One override that every candidate has, as it was written; without `text`, a deletion."""
+
+    name: str
+    text: str | None
+    line: str
+
+
+@dataclass(frozen=True)
 class Space:
-    """The searched axes in the order they are suggested, and what every trial has in common."""
+    """The searched axes in the order they are suggested, and the overrides as they were written.
+
+    In Hydra later overrides win, so a candidate's stand in the order of `written`, whose plain
+    strings are the names of axes. What is suggested after what is another order.
+    """
 
     axes: tuple[Axis, ...]
-    fixed: dict[str, str]
-    deletions: tuple[str, ...]
+    written: tuple[Given | str, ...]
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """The keys that every candidate sets alike, and their texts."""
+        return {g.name: g.text for g in self._given if g.text is not None}
+
+    @property
+    def deletions(self) -> tuple[str, ...]:
+        return tuple(g.line for g in self._given if g.text is None)
 
     def active(self, axis: Axis, params: Mapping[str, Any]) -> bool:
         """Return whether `axis` exists beside the values chosen so far."""
-        return all(self._text_of(c.name, params) in c.texts for c in axis.when)
+        return all(self._holds(condition, params) for condition in axis.when)
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """Write one candidate as Hydra overrides, in the stock sweeper's order."""
-        by_name = {axis.name: axis for axis in self.axes}
-        searched = [
-            f"{name}={by_name[name].text(value) if name in by_name else override_text(value)}"
-            for name, value in params.items()
-        ]
-        return [*searched, *self.fixed_overrides()]
+        """Write one candidate as Hydra overrides, in the order they were written.
+
+        What a custom search space suggested comes after the last searched one.
+        """
+        lines: list[str] = []
+        custom = [f"{n}={override_text(v)}" for n, v in params.items() if n not in self._by_name]
+        place = 0
+        for item in self.written:
+            if isinstance(item, Given):
+                lines.append(item.line)
+            elif item in params:
+                axis = self._by_name[item]
+                lines.append(f"{axis.target}={axis.text(params[item])}")
+                place = len(lines)
+        return [*lines[:place], *custom, *lines[place:]]
 
     def fixed_overrides(self) -> list[str]:
-        return [*(f"{name}={text}" for name, text in self.fixed.items()), *self.deletions]
+        return [given.line for given in self._given]
 
     def decode(self, params: Mapping[str, Any]) -> Params:
-        """Turn stored values into what the configuration holds."""
-        by_name = {axis.name: axis for axis in self.axes}
-        return {n: by_name[n].value(v) if n in by_name else v for n, v in params.items()}
+        """Turn stored values into what the configuration holds, by the keys they are held under."""
+        by_name = self._by_name
+        return {
+            by_name[n].target if n in by_name else n: by_name[n].value(v) if n in by_name else v
+            for n, v in params.items()
+        }
+
+    def point(self, params: Mapping[str, Any]) -> tuple[tuple[str, Hashable], ...]:
+        """Name a candidate by its values, so that two are known as one whichever sampler drew them."""
+        by_name = self._by_name
+        named = (
+            (n, by_name[n].identity(v) if n in by_name else repr(v)) for n, v in params.items()
+        )
+        return tuple(sorted(named, key=lambda pair: pair[0]))
 
     def candidates(self) -> Iterator[Params]:
         """Walk through every candidate of a finite space."""
@@ -57,14 +98,23 @@ class Space:
 
     def size(self) -> int | None:
         """Return how many candidates there are at most; None where that is not finite."""
-        values = [axis.values() for axis in self.axes]
-        return None if any(v is None for v in values) else prod(len(v or ()) for v in values)
+        numbers = [axis.n_values for axis in self.axes]
+        return None if None in numbers else prod(n or 0 for n in numbers)
 
     def describe(self) -> dict[str, str]:
         return {axis.name: axis.describe() for axis in self.axes}
 
-    def _text_of(self, name: str, params: Mapping[str, Any]) -> str | None:
+    @property
+    def _given(self) -> list[Given]:
+        return [item for item in self.written if isinstance(item, Given)]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Axis]:
+        return {axis.name: axis for axis in self.axes}
+
+    def _holds(self, condition: Condition, params: Mapping[str, Any]) -> bool:
         for axis in self.axes:
-            if axis.name == name:
-                return axis.text(params[name]) if name in params else None
-        return self.fixed.get(name)
+            if axis.target == condition.name and axis.name in params:
+                return condition.allows(axis.value(params[axis.name]))
+        text = self.fixed.get(condition.name)
+        return text is not None and condition.allows(read_value(text))

@@ -1,45 +1,80 @@
-"""Which sweep a study belongs to: go on with it, or refuse with the difference."""
+"""What must stay the same for results before and after a resume to be comparable."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from typing import Any, Literal, cast
 
 import optuna
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from optuna.exceptions import DuplicatedStudyError
 
+from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.space.axes import described_in_words
+from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.space.written import plain_key
+from hydra_budget_sweeper.study.belonging import bind, check_folder
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
 
 IDENTITY = "budget_sweep:identity"
 SEED = "budget_sweep:seed"
 
+_ABSENT = "(absent)"
+
+
+def identity_of(settings: Settings, space: Space, base: DictConfig) -> dict[str, Any]:
+    """Describe a sweep, in parts.
+
+    Args:
+        settings: The sweeper's.
+        space: The searched one.
+        base: What a candidate's task gets; what is searched in it is left out.
+    """
+    searched = {plain_key(axis.target).split("@")[0] for axis in space.axes}
+    return {
+        "space": space.describe(),
+        "direction": list(settings.directions),
+        "constraints": settings.constraints,
+        "custom_search_space": settings.custom_search_space,
+        "fixed": {**space.fixed, **dict.fromkeys(space.deletions, "deleted")},
+        "setting": {k: v for k, v in flatten(base).items() if k not in searched},
+    }
+
 
 def open_study(
-    place: StudyPlace, directions: tuple[str, ...], identity: dict[str, Any]
+    place: StudyPlace,
+    directions: tuple[str, ...],
+    identity: dict[str, Any],
+    free: Sequence[str] = (),
 ) -> StudyStore:
-    """Create the study, or load it if `identity` is the one it was created with.
+    """Create the study, or load it if it is this folder's and has the same `identity`.
+
+    Args:
+        place: Where it is.
+        directions: minimize or maximize, one an objective.
+        identity: Parts (space, direction, setting, ...) to what they are, mostly by key.
+        free: Patterns of the keys of settings that may differ.
 
     Raises:
-        SweepError: The space, objective, limits or fixed settings are others than before.
+        SweepError: The study is another sweep's or another program's, or was begun with another
+            space, objective, limits or settings.
     """
     storage = place.open_storage()
-    optuna.create_study(
-        storage=storage,
-        study_name=place.name,
-        directions=cast(list[Literal["minimize", "maximize"]], list(directions)),
-        load_if_exists=True,
-    )
+    exists = place.name in optuna.get_all_study_names(storage)
+    check_folder(place, exists)
+    if not exists:
+        _create(storage, place.name, directions)
     store = StudyStore(storage, place.name)
     before = store.attribute(IDENTITY)
+    bind(store, place, directions, ours=before is not None or not exists)
     if before is None:
         store.set_attribute(IDENTITY, identity)
-    elif before != identity:
-        lines = "\n".join(f"  {line}" for line in _differences(before, identity))
-        raise SweepError(
-            f"The sweep in {place.folder} was started with other settings:\n{lines}\n"
-            "Go on with the old ones, or start in another folder (hydra.sweep.dir)."
-        )
+    else:
+        _go_on(store, place, before, identity, free)
     return store
 
 
@@ -55,14 +90,64 @@ def seed_of(store: StudyStore, sampler: Any) -> int:
     return int(kept)
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    for part in sorted(before.keys() | now.keys()):
-        old, new = before.get(part), now.get(part)
-        if old == new:
+def _create(storage: optuna.storages.BaseStorage, name: str, directions: tuple[str, ...]) -> None:
+    known = cast(list[Literal["minimize", "maximize"]], list(directions))
+    with suppress(DuplicatedStudyError):  # by a sweep that started at the same time
+        optuna.create_study(storage=storage, study_name=name, directions=known)
+
+
+def _go_on(
+    store: StudyStore,
+    place: StudyPlace,
+    before: dict[str, Any],
+    now: dict[str, Any],
+    free: Sequence[str],
+) -> None:
+    lines = [f"  {line}" for line in differences(before, now, free)]
+    if lines:
+        told = "\n".join(lines)
+        raise SweepError(
+            f"The sweep in {place.folder} was started with other settings:\n{told}\n"
+            "Go on with the old ones, or start in another folder (hydra.sweep.dir). Settings that "
+            "change no result can be named in hydra.sweeper.free_settings."
+        )
+    # What only this version knows is held to from now on.
+    settings = {**now.get("setting", {}), **before.get("setting", {})}
+    merged = {**now, **before, "setting": settings}
+    if merged != before:
+        store.set_attribute(IDENTITY, merged)
+
+
+def differences(
+    before: dict[str, Any], now: dict[str, Any], free: Sequence[str] = ()
+) -> Iterator[str]:
+    """Say what differs, a line each; what `before` could not know of is no difference."""
+    same = {
+        key
+        for key, value in before.get("setting", {}).items()
+        if now.get("setting", {}).get(key, _ABSENT) == value
+    }
+    for part, old in sorted(before.items()):
+        new = now.get(part)
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            if old != new:
+                yield f"{part}: {old} → {new}"
             continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            for key in sorted(old.keys() | new.keys()):
-                if (o := old.get(key, "(absent)")) != (n := new.get(key, "(absent)")):
-                    yield f"{part} {key}: {o} -> {n}"
-        else:
-            yield f"{part}: {old} -> {new}"
+        for key in sorted(old.keys() | new.keys()):
+            o, n = old.get(key, _ABSENT), new.get(key, _ABSENT)
+            name = key.lstrip("+~").partition("@")[0].partition("=")[0]
+            if o == n or (part in ("setting", "fixed") and _is_free(name, free)):
+                continue
+            if part == "setting" and key not in old:
+                continue
+            if part == "fixed" and name in same:
+                continue  # written on the command line now, or no more: the value is the same
+            if part == "space":
+                words = [v if v == _ABSENT else described_in_words(v) for v in (o, n)]
+                # Words do not tell '1' from 1.
+                o, n = words if words[0] != words[1] else (o, n)
+            yield f"{part} {key}: {o} → {n}"
+
+
+def _is_free(key: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(key, p) or key.startswith(f"{p}.") for p in patterns)

@@ -2,21 +2,36 @@
 
 Optuna's own journal lock is a file: a process that is killed while it holds it stalls every other
 for the grace period (30 s). Here the lock is `flock` on an open file, which the kernel releases
-with the process. And a line cut short (by a kill or a full disk) makes the journal unreadable once
-another is appended to it, so every append first looks at the last byte and drops what is broken.
+with the process. Other programs (optuna-dashboard, `optuna`) do not take it, so a line is only
+ever appended, in one write, wherever the file then ends.
+
+A line cut short (by a kill or a full disk) makes the journal unreadable once another is appended
+to it, so every append first looks at the last byte and drops what is broken, and takes back its
+own line where the disk has no room for all of it.
 """
 
+import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from hydra_budget_sweeper.errors import SweepError
+
+# How long an append waits for room on a full disk, and how often it looks.
+FULL_DISK_SECONDS = 120.0
+_LOOK_SECONDS = 0.5
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _FINISHED = {1, 2, 3}  # COMPLETE, PRUNED, FAIL
 
 
@@ -25,58 +40,148 @@ class SweepJournal(JournalFileBackend):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
+        self.path = path
+        self._patience = FULL_DISK_SECONDS
         with self._locked() as file:
-            _drop_broken_tail(file)
+            if not _ends_whole(file):
+                self._mend(file)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """Read what is new.
+
+        Raises:
+            SweepError: A line is not JSON, and others follow it; names the line.
+        """
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError:
+            raise SweepError(_describe_broken_line(self.path)) from None
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append `logs`, all or nothing; wait for a while where the disk is full.
+
+        Raises:
+            SweepError: The disk stayed full.
+        """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        # A killed process loses nothing that was written; only a power cut needs the disk to
+        # be waited for, and only results are worth the wait.
+        to_disk = any(log.get("state") in _FINISHED for log in logs)
+        # The lock is kept while waiting: whoever read the line already finds it in the same place.
+        # The time for the lock counts: others may be waiting for room, one after the other.
+        until = time.monotonic() + self._patience
         with self._locked() as file:
-            _drop_cut_line(file)
-            file.write(lines.encode())
-            file.flush()
-            # A killed process loses nothing that was written; only a power cut needs the disk to
-            # be waited for, and only results are worth the wait.
-            if any(log.get("state") in _FINISHED for log in logs):
-                os.fsync(file.fileno())
+            if not _ends_whole_line(file):
+                self._mend(file)
+            self._wait_for_room(until, lambda: _append(file, lines.encode(), to_disk))
+
+    def _wait_for_room(self, until: float, append: Callable[[], None]) -> None:
+        told = False
+        while True:
+            try:
+                append()
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                if time.monotonic() >= until:
+                    self._patience = 0.0  # asked again, it says so at once
+                    raise SweepError(
+                        f"{self.path}: {error.strerror}, for {FULL_DISK_SECONDS:g} s. Make room; "
+                        "then the same command on the same folder goes on."
+                    ) from None
+                if not told:
+                    _say(f"{self.path}: {error.strerror}; waiting for room")
+                    told = True
+                time.sleep(_LOOK_SECONDS)
+            else:
+                self._patience = FULL_DISK_SECONDS
+                return
+
+    def _mend(self, file: BinaryIO) -> None:
+        """Drop what is broken at the end, unless it is a line that another program still writes."""
+        lock = JournalFileSymlinkLock(str(self.path))
+        lock.acquire()
+        try:
+            _drop_broken_tail(file)
+        finally:
+            lock.release()
 
     @contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
-        with open(self._file_path, "r+b") as file:
+        with open(self.path, "a+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0, os.SEEK_END)
             yield file
             # Closing the file lets go of the lock.
 
 
 def journal_storage(path: Path) -> JournalStorage:
-    """Open the journal at `path`, made if need be, its tail mended."""
+    """Open the journal at `path`, made if need be, its tail mended.
+
+    Raises:
+        SweepError: The file is no journal, or a line of it is broken.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(SweepJournal(path))
+    try:
+        return JournalStorage(SweepJournal(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SweepError(f"{path} cannot be read as a study: {error!r}") from None
 
 
-def _drop_cut_line(file: BinaryIO) -> None:
-    size = file.tell()
+def _say(text: str) -> None:
+    # The log's files are most likely on the same disk.
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
+
+
+def _append(file: BinaryIO, data: bytes, to_disk: bool) -> None:
+    """Write all of `data` at the end, or leave the file as it was."""
+    start = os.fstat(file.fileno()).st_size
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(file.fileno(), data[written:])
+        if to_disk:
+            os.fsync(file.fileno())
+    except OSError:
+        if os.fstat(file.fileno()).st_size == start + written:
+            file.truncate(start)
+        raise
+
+
+def _ends_whole_line(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
     if size == 0:
-        return
+        return True
     file.seek(-1, os.SEEK_END)
-    if file.read(1) != b"\n":
-        file.truncate(_end_of_line_before(file, size))
-    file.seek(0, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _ends_whole(file: BinaryIO) -> bool:
+    """Return whether the last line is whole and, as it may not be after a power cut, JSON."""
+    if not _ends_whole_line(file):
+        return False
+    size = file.tell()
+    return size == 0 or _is_json(_read_from(file, _end_of_line_before(file, size - 1)))
 
 
 def _drop_broken_tail(file: BinaryIO) -> None:
-    """Drop lines at the end that are cut short or, after a power cut, not JSON."""
-    _drop_cut_line(file)
-    while size := file.tell():
-        start = _end_of_line_before(file, size - 1)
-        file.seek(start)
-        try:
-            json.loads(file.read())
-        except ValueError:
-            file.truncate(start)
-            file.seek(0, os.SEEK_END)
-        else:
-            return
+    while not _ends_whole(file):
+        size = file.seek(0, os.SEEK_END)
+        cut = not _ends_whole_line(file)
+        file.truncate(_end_of_line_before(file, size if cut else size - 1))
+
+
+def _read_from(file: BinaryIO, start: int) -> bytes:
+    file.seek(start)
+    return file.read()
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _end_of_line_before(file: BinaryIO, position: int) -> int:
@@ -88,3 +193,15 @@ def _end_of_line_before(file: BinaryIO, position: int) -> int:
             return start + found + 1
         position = start
     return 0
+
+
+def _describe_broken_line(path: Path) -> str:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not _is_json(line):
+                return (
+                    f"{path}: line {number} is broken, so the study cannot be read: "
+                    f"{line[:60]!r}. Another program or a failing disk left it. To go on without "
+                    f"it: sed -i.bak {number}d {shlex.quote(str(path))}"
+                )
+    return f"{path} was being written to; try again."

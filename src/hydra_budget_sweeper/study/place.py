@@ -1,8 +1,10 @@
 """Where the study of a sweep folder is kept."""
 
+import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import optuna
 from optuna.storages import BaseStorage
@@ -13,6 +15,9 @@ from hydra_budget_sweeper.study.journal import journal_storage
 JOURNAL = "study.journal"
 WORKERS = ".workers"
 
+# What follows the user's name in a URL, and what a driver may take as one of its own settings.
+_SECRETS = (r"(?<=/)[^:/@]*:(.+)@", r"(?i)[?&](?:password|passwd|pwd)=([^&]*)")
+
 
 @dataclass(frozen=True)
 class StudyPlace:
@@ -22,13 +27,29 @@ class StudyPlace:
     storage: str | None
     name: str
 
+    def __str__(self) -> str:
+        return f"study {self.name} in {self.shown_storage or self.folder / JOURNAL}"
+
+    @property
+    def shown_storage(self) -> str | None:
+        """The storage as it may be shown and written down: without its password."""
+        return None if self.storage is None else without_secrets(self.storage, self.storage)
+
     def open_storage(self) -> BaseStorage:
+        """Open the storage.
+
+        Raises:
+            SweepError: It cannot be opened or read; names it without its password.
+        """
         if self.storage is None:
             return journal_storage(self.folder / JOURNAL)
         try:
             return optuna.storages.get_storage(self.storage)
         except Exception as error:
-            raise SweepError(f"Cannot open hydra.sweeper.storage={self.storage}: {error}") from None
+            told = without_secrets(str(error), self.storage)
+            raise SweepError(
+                f"Cannot open hydra.sweeper.storage={self.shown_storage}: {told}"
+            ) from None
 
 
 def place_of(folder: Path, storage: str | None, name: str | None) -> StudyPlace:
@@ -39,3 +60,11 @@ def place_of(folder: Path, storage: str | None, name: str | None) -> StudyPlace:
             kept.write_text(f"sweep-{uuid.uuid4().hex[:12]}", encoding="utf-8")
         name = kept.read_text(encoding="utf-8")
     return StudyPlace(folder, storage, name or "sweep")
+
+
+def without_secrets(text: str, url: str) -> str:
+    """Return `text` with the passwords that `url` holds written as `***`."""
+    secrets = [found[1] for pattern in _SECRETS for found in re.finditer(pattern, url)]
+    for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

@@ -6,6 +6,9 @@ that are public. What has no public way in Optuna 5.0 stands here, with the reas
 
 - `Trial(study, trial_id)`: the constructor is public but "not recommended". Nothing else resumes a
   trial that an earlier process began; `ask` takes whichever waits first.
+
+Whatever decides in whose hands a trial is (`ask`, `claim`, `put_back`, `tell`, `fail`) is called
+with the claim lock held, for none of it is a single write.
 """
 
 import logging
@@ -15,13 +18,14 @@ from typing import Any
 
 import optuna
 from optuna import Study
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.study.trials import NOTE, Note, note_of
+from hydra_budget_sweeper.study.trials import NOTE, Note, note_of, tell_quietly, worst_values
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +34,10 @@ STOP = "budget_sweep:stop"
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a run of the sweep ends before its `n_trials`."""
+    """Why a run of the sweep ends before its `n_trials`, and whether it failed by that."""
 
     reason: str
-    error: bool
+    error: bool = True
 
 
 class StudyStore:
@@ -75,15 +79,15 @@ class StudyStore:
     def set_attribute(self, key: str, value: Any) -> None:
         self._storage.set_study_system_attr(self._id, key, value)
 
-    def stop(self, run: str, reason: str, error: bool = True) -> None:
+    def stop(self, run: str, stop: Stop) -> None:
         """Ask all workers of `run` to take no more trials; the first reason stands."""
         if self.stopped(run) is None:
-            self.set_attribute(STOP, {"run": run, **asdict(Stop(reason, error))})
+            self.set_attribute(f"{STOP}:{run}", asdict(stop))
 
     def stopped(self, run: str) -> Stop | None:
         """Return why the workers of `run` are to take no more trials, or None."""
-        said = self.attribute(STOP)
-        return Stop(said["reason"], said["error"]) if said and said["run"] == run else None
+        said = self.attribute(f"{STOP}:{run}")
+        return Stop(said["reason"], said["error"]) if said else None
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials by number: the storage's own, to be read only."""
@@ -97,35 +101,79 @@ class StudyStore:
         self._storage.set_trial_system_attr(self._trial_id(number), NOTE, note.said())
 
     def ask(self, owner: str, run: str) -> Trial:
-        """Create a trial that belongs to `owner`, a worker of `run`; with the claim lock held."""
+        """Create a trial that belongs to `owner`, a worker of `run`."""
         trial = self.study().ask()
         self._own(trial, owner, run)
         return trial
 
-    def claim(self, number: int, owner: str, run: str) -> Trial:
-        """Take up a trial that waits, for `owner`; with the claim lock held."""
+    def claim(self, number: int, owner: str, run: str) -> Trial | None:
+        """Take up a trial that waits, for `owner`; None if something else was faster."""
         trial_id = self._trial_id(number)
-        self._storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+        try:
+            if not self._storage.set_trial_state_values(trial_id, state=TrialState.RUNNING):
+                return None
+        except UpdateFinishedTrialError:
+            return None
         trial = Trial(self.study(), trial_id)
         self._own(trial, owner, run)
         return trial
 
-    def put_back(self, number: int, note: Note) -> None:
-        """Let a trial wait again, with its number and its parameters."""
-        self.write_note(number, replace(note, worker="", run=""))
+    def owns(self, owner: str, number: int) -> bool:
+        """Return whether a trial is in the hands of `owner` still."""
+        trial = self.trial(number)
+        return trial.state is TrialState.RUNNING and note_of(trial).worker == owner
+
+    def put_back(self, owner: str, number: int, **changes: Any) -> bool:
+        """Let a trial of `owner` wait again, with its number, parameters and note.
+
+        What is no longer in its hands is left alone. Killed between its two writes, this leaves a
+        RUNNING trial of nobody, which the next worker puts back.
+
+        Args:
+            changes: Fields of the note to write anew.
+        """
+        if not self.owns(owner, number):
+            return False
+        note = replace(note_of(self.trial(number)), **changes, worker="", run="")
+        self.write_note(number, note)
         self._storage.set_trial_state_values(self._trial_id(number), state=TrialState.WAITING)
+        return True
 
-    def tell(self, trial: Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """End a trial."""
-        try:
-            trial.study.tell(trial, values=values, state=state)
-        except RuntimeError as error:
-            # The grid sampler stops the study after its last point; the claims see to that.
-            if "Study.stop" not in str(error):
-                raise
+    def tell(
+        self,
+        owner: str,
+        trial: Trial,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        **changes: Any,
+    ) -> bool:
+        """End a trial of `owner`; return False, and change nothing, if it is in other hands.
 
-    def fail(self, number: int, error: str, traceback: str | None) -> None:
-        """End a trial that no worker can bring to its end."""
+        Args:
+            changes: Fields of the note to write anew.
+        """
+        if not self.owns(owner, trial.number):
+            return False
+        if changes:
+            note = note_of(self.trial(trial.number))
+            self.write_note(trial.number, replace(note, **changes))
+        tell_quietly(trial.study, trial, values, state)
+        return True
+
+    def tell_over_budget(self, owner: str, trial: Trial) -> bool:
+        """End a trial of `owner` that a limit excludes, as `tell` does.
+
+        Complete, as Optuna's samplers expect what breaks a constraint: GP, NSGA and CMA-ES look at
+        complete trials only, and TPE, which looks at pruned ones too, learns the same from both.
+        Its value was never known. They either pass over it, or take the infinite for the worst
+        that was seen; none of them, `best_trial` or a plot takes it for a result.
+        """
+        return self.tell(owner, trial, TrialState.COMPLETE, worst_values(self.directions))
+
+    def fail(self, owner: str, number: int, error: str, traceback: str | None = None) -> None:
+        """End a trial of `owner` that no worker can bring to its end."""
+        if not self.owns(owner, number):
+            return
         note = replace(note_of(self.trial(number)), error=error, traceback=traceback)
         self.write_note(number, note)
         self._storage.set_trial_state_values(self._trial_id(number), state=TrialState.FAIL)

@@ -1,44 +1,60 @@
 """What the study's trials amount to: counted once each, whoever asks however often."""
 
 from collections import Counter
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from optuna import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
-from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of, point
+from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of
+
+
+class Failure(NamedTuple):
+    """One failed trial, of the start `run` of the sweep."""
+
+    run: str
+    error: str
+    trained: bool  # or it failed before, while it was composed or judged
 
 
 class Tally:
-    """Running counts over one study; `refresh` reads only what was not finished before."""
+    """Running counts over one study; `refresh` reads only what was not finished before.
 
-    def __init__(self, study: Study) -> None:
+    Args:
+        study: The study.
+        space: Tells which candidates were tried; without it `tried` stays empty.
+    """
+
+    def __init__(self, study: Study, space: Space | None = None) -> None:
         self._study = study
+        self._space = space
         self._seen = 0
         self.open: list[FrozenTrial] = []
         self.counts: Counter[str] = Counter()
         self.finished: list[FrozenTrial] = []
         self.trained_configs: dict[str, FrozenTrial] = {}
-        self.errors_in_a_row: list[tuple[str, str]] = []
+        self.failures_in_a_row: list[Failure] = []
         self.runs_with_failures: set[str] = set()
         self.repeats_in_a_row = 0
         self.tried: set[tuple[Any, ...]] = set()
+        self._best: FrozenTrial | None = None
         self._last_started = -1
-        self._over_budget: list[int] = []
+        self._fruitless: list[tuple[int, str]] = []
         self._retries_done = 0
 
     def refresh(self) -> None:
         trials = self._study.get_trials(deepcopy=False)
         fresh = [trials[t.number] for t in self.open] + trials[self._seen :]
         self._seen = len(trials)
-        self.open = []
-        for trial in fresh:
-            if trial.state.is_finished():
-                self._absorb(trial)
-            else:
-                self.open.append(trial)
-                if _is_started(trial):
-                    self._last_started = max(self._last_started, trial.number)
+        self.open = [trial for trial in fresh if not trial.state.is_finished()]
+        for trial in self.open:
+            if _is_started(trial):
+                self._start(trial.number)
+        for trial in sorted((t for t in fresh if t.state.is_finished()), key=_end):
+            self._absorb(trial)
 
     @property
     def proposed(self) -> int:
@@ -58,14 +74,9 @@ class Tally:
         return self._retries_done + sum(note_of(t).retries for t in self.open)
 
     @property
-    def infeasible_in_a_row(self) -> int:
-        """Proposals over budget since the last one that fitted."""
-        count = 0
-        for number in reversed(self._over_budget):
-            if number < self._last_started:
-                break
-            count += 1
-        return count
+    def fruitless_in_a_row(self) -> Counter[str]:
+        """Proposals since the last one that was trained, by why they were not: their `kind_of`."""
+        return Counter(kind for _, kind in self._fruitless)
 
     def running_with(self, config: str) -> FrozenTrial | None:
         """Return the trial that trains this very configuration just now."""
@@ -76,36 +87,53 @@ class Tally:
 
     def best(self) -> FrozenTrial | None:
         """Return the best complete trial within the limits, of a study with one objective."""
-        complete = [
-            t
-            for t in self.finished
-            if t.state is TrialState.COMPLETE and t.values and not is_over_budget(t)
-        ]
-        if not complete or len(self._study.directions) > 1:
-            return None
-        pick = max if self._study.direction.name == "MAXIMIZE" else min
-        return pick(complete, key=lambda t: t.values[0])
+        return self._best
 
     def _absorb(self, trial: FrozenTrial) -> None:
         kind = kind_of(trial)
         note = note_of(trial)
         self.counts[kind] += 1
-        where = point(trial.params)
-        self.repeats_in_a_row = self.repeats_in_a_row + 1 if where in self.tried else 0
-        self.tried.add(where)
+        if self._space is not None:
+            point = self._space.point(trial.params)
+            self.repeats_in_a_row = self.repeats_in_a_row + 1 if point in self.tried else 0
+            self.tried.add(point)
         self._retries_done += note.retries
+        untrained = kind in ("over_budget", "duplicates") or not note.started
+        if untrained and trial.number > self._last_started:
+            self._fruitless.append((trial.number, kind))
         if kind == "over_budget":
-            self._over_budget.append(trial.number)
             return
         self.finished.append(trial)
         if kind == "failed":
-            self.errors_in_a_row.append((note.run, note.error or ""))
+            self.failures_in_a_row.append(Failure(note.run, note.error or "", bool(note.started)))
             self.runs_with_failures.add(note.run)
         elif kind != "duplicates":
-            self.errors_in_a_row.clear()
+            self.failures_in_a_row.clear()
             if note.started:
                 self.trained_configs[note.started] = trial
-        self._last_started = max(self._last_started, trial.number)
+        if kind == "complete":
+            self._compare(trial)
+        if note.started:
+            self._start(trial.number)
+
+    def _start(self, number: int) -> None:
+        if number > self._last_started:
+            self._last_started = number
+            self._fruitless = [(n, kind) for n, kind in self._fruitless if n > number]
+
+    def _compare(self, trial: FrozenTrial) -> None:
+        if len(trial.values or ()) != 1 or is_over_budget(trial):
+            return
+        sign = -1.0 if self._study.directions[0] is StudyDirection.MAXIMIZE else 1.0
+        if self._best is None or (sign * trial.values[0], trial.number) < (
+            sign * self._best.values[0],
+            self._best.number,
+        ):
+            self._best = trial
+
+
+def _end(trial: FrozenTrial) -> tuple[datetime, int]:
+    return trial.datetime_complete or datetime.max, trial.number
 
 
 def _is_started(trial: FrozenTrial) -> bool:

@@ -1,9 +1,14 @@
 """What the sweep knows of one trial beyond what Optuna does."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from optuna import Study
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_budget_sweeper.space.axes import Axis
@@ -39,8 +44,9 @@ class Note:
 
 
 def note_of(trial: FrozenTrial) -> Note:
-    """Read what the sweep wrote down beside a trial."""
-    return Note(**trial.system_attrs.get(NOTE, {}))
+    """Read what the sweep wrote down beside a trial; what a newer version also did is passed over."""
+    said = trial.system_attrs.get(NOTE, {})
+    return Note(**{key: value for key, value in said.items() if key in Note.__dataclass_fields__})
 
 
 def is_over_budget(trial: FrozenTrial) -> bool:
@@ -53,16 +59,22 @@ def kind_of(trial: FrozenTrial) -> str:
     note = trial.system_attrs.get(NOTE, {})
     if note.get("duplicate_of") is not None:
         return "duplicates"
-    if trial.state is TrialState.COMPLETE:
-        return "complete"
     if trial.state is TrialState.FAIL:
         return "failed"
-    return "pruned" if note.get("started") else "over_budget"
+    # Told as complete, and as pruned by earlier versions: what was never started did not train.
+    if not note.get("started") and (trial.state is TrialState.PRUNED or is_over_budget(trial)):
+        return "over_budget"
+    return "complete" if trial.state is TrialState.COMPLETE else "pruned"
 
 
-def point(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Name a candidate by its values, so that two can be compared."""
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
+    """Say what failed, with what overrides, and in which folder, if it came to have one."""
+    note = note_of(trial)
+    lines = [
+        f"Trial {trial.number} failed: {note.error}",
+        f"  overrides: {' '.join(note.overrides)}",
+    ]
+    return "\n".join([*lines, *([f"  folder: {sweep / note.folder}"] if note.folder else [])])
 
 
 def suggest(trial: Trial, axis: Axis) -> Any:
@@ -74,3 +86,25 @@ def suggest(trial: Trial, axis: Axis) -> Any:
         return trial.suggest_int(axis.name, d.low, d.high, step=d.step, log=d.log)
     assert isinstance(d, FloatDistribution)
     return trial.suggest_float(axis.name, d.low, d.high, step=d.step, log=d.log)
+
+
+def worst_values(directions: Sequence[StudyDirection]) -> list[float]:
+    """Return what no trial can be worse than, one an objective."""
+    return [-math.inf if d is StudyDirection.MAXIMIZE else math.inf for d in directions]
+
+
+def tell_quietly(
+    study: Study,
+    trial: Trial,
+    values: Sequence[float] | None,
+    state: TrialState = TrialState.COMPLETE,
+) -> bool:
+    """End a trial; return False if the sampler says by that that it has nothing left to try."""
+    try:
+        study.tell(trial, values=values, state=state)
+    except RuntimeError as error:
+        # The grid sampler stops the study after its last point; outside `optimize` that raises.
+        if "Study.stop" not in str(error):
+            raise
+        return False
+    return True

@@ -1,22 +1,19 @@
 """Which trial comes next: interrupted ones, enqueued ones, then the sampler's proposals."""
 
 import logging
-import random
-from dataclasses import replace
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.study.stopping import reason_to_stop
+from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import Note, note_of, point
+from hydra_budget_sweeper.study.trials import Note, note_of
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
 
 # Proposals in a row that were tried before, after which a finite space is walked through instead.
 _MAX_REPEATS = 5
-# Candidates of a space that is small enough to be walked through.
-_MAX_WALK = 100_000
 
 
 def propose(session: Session) -> Trial | None:
@@ -43,7 +40,8 @@ def propose(session: Session) -> Trial | None:
     waiting = waiting or _first_waiting(tally, started_only=False)
     if waiting is None:
         return session.store.ask(session.name, session.plan.run)
-    return session.store.claim(waiting.number, session.name, session.plan.run)
+    trial = session.store.claim(waiting.number, session.name, session.plan.run)
+    return propose(session) if trial is None else trial
 
 
 def _first_waiting(tally: Tally, started_only: bool) -> FrozenTrial | None:
@@ -79,51 +77,27 @@ def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
         retries = 1 if moved_on else retries + 1
     if retries > session.settings.max_retries:
         reason = f"its worker died {retries} times without progress (killed, or out of memory?)"
-        session.store.fail(trial.number, reason, None)
+        session.store.fail(note.worker, trial.number, reason)
         return
     if note.started:
         log.warning("Trial %d was interrupted; it goes on in its own folder", trial.number)
-    note = replace(note, retries=retries, last_step=trial.last_step)
-    session.store.put_back(trial.number, note)
-
-
-def reason_to_stop(settings: Settings, tally: Tally, run: str) -> str | None:
-    """Say why the sweep should end before its `n_trials`, or None.
-
-    Failures count over the whole study, but only one in this run ends it: whoever starts a sweep
-    again after a failure wants it to go on.
-    """
-    recent = [error for of_run, error in tally.errors_in_a_row if of_run == run]
-    failed, finished = tally.counts["failed"], tally.counts["failed"] + tally.trained
-    tolerated = settings.max_failure_rate * max(settings.n_trials, finished)
-    if run in tally.runs_with_failures and (failed > tolerated or failed >= settings.n_trials):
-        last = f" The last: {recent[-1]}" if recent else ""
-        return (
-            f"{failed} of {finished} trials failed; hydra.sweeper.max_failure_rate="
-            f"{settings.max_failure_rate:g} tolerates {int(tolerated)}.{last}"
-        )
-    latest = recent[-settings.max_repeated_errors :]
-    if len(latest) == settings.max_repeated_errors and len(set(latest)) == 1:
-        return f"{len(latest)} trials in a row failed with the same error: {latest[0]}"
-    if tally.infeasible_in_a_row >= settings.max_infeasible:
-        return f"{tally.infeasible_in_a_row} proposals in a row were over the limits"
-    return None
+    session.store.put_back(note.worker, trial.number, retries=retries, last_step=trial.last_step)
 
 
 def _has_untried(session: Session) -> bool:
     """Return False if a finite space has nothing left; help a sampler that only repeats itself."""
-    space, tally = session.plan.space, session.tally
-    size = space.size()
-    if size is None or size > _MAX_WALK or session.plan.extend is not None:
+    walk, tally, space = session.walk, session.tally, session.plan.space
+    if walk.size is None or session.plan.extend is not None:
         return True
-    being_tried = tally.tried | {point(t.params) for t in tally.open}
-    if len(being_tried) < size and tally.repeats_in_a_row < _MAX_REPEATS:
+    being_tried = {space.point(t.params) for t in tally.open} - tally.tried
+    n_tried = len(tally.tried) + len(being_tried)
+    if n_tried < walk.size and tally.repeats_in_a_row < _MAX_REPEATS:
         return True
-    untried = [c for c in space.candidates() if point(c) not in being_tried]
-    if untried:
-        session.store.study().enqueue_trial(random.Random(tally.proposed).choice(untried))
+    candidate = walk.next(tally.tried, being_tried)
+    if candidate is not None:
+        session.store.study().enqueue_trial(candidate)
         tally.refresh()
     elif not tally.open:
         reason = f"All {len(tally.tried)} candidates of the space have been tried"
-        session.store.stop(session.plan.run, reason, error=False)
-    return bool(untried)
+        session.store.stop(session.plan.run, Stop(reason, error=False))
+    return candidate is not None

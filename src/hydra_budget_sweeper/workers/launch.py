@@ -3,11 +3,12 @@
 import io
 import logging
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import redirect_stderr
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -52,7 +53,7 @@ class Workers:
         """Launch up to `n_workers` and wait for them; return what ended one before its time.
 
         Raises:
-            SweepError: A worker found that the sweep cannot go on.
+            SweepError: The launcher or a worker found that the sweep cannot go on.
         """
         self._worker.plan = plan
         # Only the launcher's size differs; jobs are composed from what the user configured.
@@ -71,6 +72,8 @@ class Workers:
         try:
             returns = self._launcher.launch(jobs, initial_job_idx=0)
         except Exception as error:
+            if isinstance(error, CompactHydraException) and not isinstance(error, BrokenExecutor):
+                raise SweepError(str(error)) from None  # a mistake that its message explains
             log.warning("A worker died (%s); starting the workers again", _first_line(error))
             return error
         problems = [problem for returned in returns if (problem := _problem_of(returned))]

@@ -7,77 +7,22 @@ beats, and a count that stands still for the lease means death: only the watcher
 clock is asked.
 """
 
-import fcntl
 import json
 import logging
 import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from hydra_budget_sweeper.workers.locks import LifeLock, is_locked, is_mine
+
 log = logging.getLogger(__name__)
 
-# What this process holds. To open such a file and close it again would let go of its lock.
-_HELD: set[tuple[int, Path]] = set()
 # Written over the one before it, at no more room on a disk that may have become full.
 _SIGN_LENGTH = 127
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock on `path` for the length of the block; wait for it if need be."""
-    with open(path, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            # Closing is not enough: a child forked meanwhile has the file open, too.
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-class LockedError(Exception):
-    """Somebody who lives holds the lock."""
-
-
-class LifeLock:
-    """A lock that is held until `release` or the end of this process, not of one it forks.
-
-    Raises:
-        LockedError: Another process holds it, or another part of this one.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        if is_mine(self.path):
-            raise LockedError(path)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            # A POSIX lock: flock's would pass to a forked child and live on in it.
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            if isinstance(error, BlockingIOError | PermissionError):
-                raise LockedError(path) from None
-            raise
-        _HELD.add((os.getpid(), self.path))
-
-    def write(self, text: bytes) -> None:
-        """Put `text`, as long as the one before it, at the file's start, and on the disk."""
-        os.pwrite(self._file, text, 0)
-        os.fsync(self._file)  # or another machine sees it whenever the file system likes
-
-    def release(self) -> None:
-        _HELD.discard((os.getpid(), self.path))
-        os.close(self._file)
-
-
-def is_mine(path: Path) -> bool:
-    """Return whether this very process holds the life lock on `path`."""
-    return (os.getpid(), path.absolute()) in _HELD
 
 
 class Presence:
@@ -107,12 +52,23 @@ class Presence:
 
 
 class Watch:
-    """Looks after the presences in `folder`."""
+    """Looks after the presences in `folder`.
 
-    def __init__(self, folder: Path, lease: float) -> None:
+    Args:
+        folder: Where the signs of life are.
+        lease: Seconds after which a sign from elsewhere that stands still means death.
+        still: Signs that another watch has seen stand still for so long, by name.
+    """
+
+    def __init__(self, folder: Path, lease: float, still: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         self._lease = lease
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen = {name: (sign, -float("inf")) for name, sign in (still or {}).items()}
+
+    def still(self) -> dict[str, str]:
+        """Return the signs that have stood still for the lease, for another watch."""
+        now = time.monotonic()
+        return {n: sign for n, (sign, since) in self._seen.items() if now - since >= self._lease}
 
     def is_alive(self, name: str) -> bool:
         path = _path(self._folder, name)
@@ -125,7 +81,7 @@ class Watch:
         except OSError:
             sign = self._seen.get(name, ("", 0.0))[0]  # unreadable just now: as long as its lease
         if not sign.strip() or f'"{_machine()}"' in sign:
-            locked = _is_locked(path)
+            locked = is_locked(path)
             if locked or sign.strip():
                 return locked
         now = time.monotonic()
@@ -155,14 +111,3 @@ def _machine() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return f"{socket.gethostname()}-{uuid.getnode():x}"
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with open(path, "r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

@@ -14,10 +14,10 @@ from typing import Any
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
-from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.errors import FunctionError, SweepError
 from hydra_budget_sweeper.space.limits import Violations, excess
-from hydra_budget_sweeper.study.sampler import reseed
-from hydra_budget_sweeper.study.trials import Note, note_of, suggest
+from hydra_budget_sweeper.study.store import Stop
+from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
@@ -61,16 +61,19 @@ class TrialLoop:
     def _candidate(self, trial: Trial) -> Candidate | None:
         """Return what is to be trained; else tell the study why nothing is."""
         note = note_of(self.store.trial(trial.number))
+        overrides: list[str] = []
         try:
             if note.started is not None:
                 return self._again(trial, note)
-            candidate = self.session.composer.compose(self._suggest(trial), trial.number)
+            overrides = self._suggest(trial)
+            candidate = self.session.composer.compose(overrides, trial.number)
             violations = self._violations(candidate)
             digest = candidate.fingerprint
         except SweepError:
             raise
         except Exception as error:
             # The candidate's own fault, or that of a function for it: the others may do better.
+            self.store.write_note(trial.number, replace(note, overrides=overrides))
             self._tell(trial, Outcome.failure(error))
             return None
         return candidate if self._admit(trial, note, candidate, violations, digest) else None
@@ -87,25 +90,33 @@ class TrialLoop:
 
     def _suggest(self, trial: Trial) -> list[str]:
         """Draw the values still to be drawn; return the candidate's overrides."""
-        space, sampler, seed = self.plan.space, self.session.sampler, self.plan.seed
-        reseed(sampler, seed, trial.number)
+        space = self.plan.space
         if not all(axis.name in trial.params for axis in space.axes):
             # Drawn at once, before any single value: a trial cut off half-way draws the rest alike.
             trial.relative_params  # noqa: B018
         params: dict[str, Any] = {}
         for axis in space.axes:
             if space.active(axis, params):
-                reseed(sampler, seed, trial.number, axis.name)
                 params[axis.name] = suggest(trial, axis)
         if self.plan.extend is None:
             return space.overrides(params)
-        self.plan.extend(self.plan.master, trial)
+        self._extend(trial)
         if overlap := trial.params.keys() & space.fixed.keys():
             raise SweepError(
                 f"custom_search_space suggests {', '.join(sorted(overlap))}, which the command "
                 "line sets. Take it away from one of them."
             )
         return space.overrides(trial.params)
+
+    def _extend(self, trial: Trial) -> None:
+        """Let the user's function suggest more."""
+        assert self.plan.extend is not None
+        try:
+            self.plan.extend(self.plan.master, trial)
+        except (Exception, SystemExit) as error:
+            name = self.session.settings.custom_search_space
+            told = f"hydra.sweeper.custom_search_space={name}: {type(error).__name__}: {error}"
+            raise error if isinstance(error, SweepError) else FunctionError(told) from error
 
     def _admit(
         self,
@@ -120,16 +131,16 @@ class TrialLoop:
             trial.set_constraint(name, value)
         for name, text in self.plan.space.fixed.items():
             trial.set_user_attr(name, text)
-        if excess(violations) > 0:
-            self.store.tell(trial, TrialState.PRUNED)
-            return False
         with self.session.lock():
+            if excess(violations) > 0:
+                self.store.tell_over_budget(self.session.name, trial)
+                return False
             tally = self.session.tally
             tally.refresh()
-            if self._is_duplicate(trial, note, digest):
+            if self._is_duplicate(trial, digest):
                 return False
             if tally.claimed >= self.session.settings.n_trials:
-                self.store.put_back(trial.number, note)
+                self.store.put_back(self.session.name, trial.number)
                 return False
             folder = self._make_folder(trial, candidate)
             started = replace(
@@ -150,48 +161,48 @@ class TrialLoop:
         candidate.place_in(folder)
         return folder
 
-    def _is_duplicate(self, trial: Trial, note: Note, digest: str) -> bool:
+    def _is_duplicate(self, trial: Trial, digest: str) -> bool:
         tally = self.session.tally
         twin = tally.trained_configs.get(digest) or tally.running_with(digest)
         if twin is None or twin.number == trial.number:
             return False
-        self.store.write_note(trial.number, replace(note, duplicate_of=twin.number))
         values = twin.values if twin.state is TrialState.COMPLETE else None
         # One that is still being trained has no value to give: FAIL is what samplers pass over.
         state = twin.state if twin.state.is_finished() else TrialState.FAIL
-        self.store.tell(trial, state, values)
+        self.store.tell(self.session.name, trial, state, values, duplicate_of=twin.number)
         return True
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        note = replace(
-            note_of(self.store.trial(trial.number)),
-            seconds=outcome.seconds,
-            error=outcome.error,
-            traceback=outcome.traceback,
-        )
-        self.store.write_note(trial.number, note)
-        self.store.tell(trial, outcome.state, outcome.values)
-        if outcome.state is TrialState.FAIL:
+        with self.session.lock():
+            told = self.store.tell(
+                self.session.name,
+                trial,
+                outcome.state,
+                outcome.values,
+                seconds=outcome.seconds,
+                error=outcome.error,
+                traceback=outcome.traceback,
+            )
+        if not told:
+            log.warning("Trial %d has another worker by now; its end here is dropped", trial.number)
+        elif outcome.state is TrialState.FAIL:
             self.session.log_as_worker()
             log.error(
-                "Trial %d failed: %s\n  overrides: %s\n  folder: %s",
-                trial.number,
-                outcome.error,
-                " ".join(note.overrides),
-                self.plan.place.folder / (note.folder or ""),
+                "%s", describe_failure(self.store.trial(trial.number), self.plan.place.folder)
             )
 
     def _abandon(self, trial: Trial, error: BaseException) -> None:
         """Leave no trial RUNNING behind: what was interrupted waits, what is broken fails."""
-        frozen = self.store.trial(trial.number)
-        if frozen.state is not TrialState.RUNNING:
-            return
-        if isinstance(error, SweepError):
-            self.store.put_back(trial.number, note_of(frozen))
-            self.store.stop(self.plan.run, str(error))
-        elif isinstance(error, Exception):
-            told = f"{type(error).__name__}: {error}"
-            self.store.fail(trial.number, told, traceback.format_exc())
-            self.store.stop(self.plan.run, f"Trial {trial.number} cannot be set up: {error}")
-        else:
-            self.store.put_back(trial.number, note_of(frozen))
+        owner, number = self.session.name, trial.number
+        with self.session.lock():
+            if not self.store.owns(owner, number):
+                return
+            if isinstance(error, SweepError | OSError):  # no fault of the trial's
+                self.store.put_back(owner, number)
+                self.store.stop(self.plan.run, Stop(str(error)))
+            elif isinstance(error, Exception):
+                told = f"{type(error).__name__}: {error}"
+                self.store.fail(owner, number, told, traceback.format_exc())
+                self.store.stop(self.plan.run, Stop(f"Trial {number} cannot be set up: {error}"))
+            else:
+                self.store.put_back(owner, number)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -47,11 +48,16 @@ class Rounds:
                 self._wait_for_others()
                 continue
             self._waiting, before = False, self._moves()
-            problem = self._workers.launch(self._plan, n_workers)
+            # A worker is not to wait for a lease that has passed here.
+            plan = replace(self._plan, still=self._watch.still())
+            problem = self._workers.launch(plan, n_workers)
             fruitless = fruitless + 1 if self._moves() == before else 0
             if problem is not None and fruitless >= _MAX_FRUITLESS_ROUNDS:
                 raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")
-            self._found_nothing = before if fruitless and problem is None else None
+            self._found_nothing = None
+            if fruitless and problem is None:
+                self._found_nothing = before
+                time.sleep(_PAUSE)
 
     def n_claimable(self) -> int:
         """Count the trials that a worker could take: to propose, waiting, or left by the dead."""
@@ -68,7 +74,7 @@ class Rounds:
 
     def _stands_still(self) -> bool:
         """A round found nothing, as in a finite space whose last candidates others are training."""
-        return self._found_nothing == self._moves() and not self._n_left()
+        return self._found_nothing == self._moves() and all(map(self._is_held, self._tally.open))
 
     def _wait_for_others(self) -> None:
         if not self._waiting:

@@ -5,6 +5,7 @@ task's end and its record would lose a result. So a worker lets signals through 
 itself runs, and keeps them for the next such moment otherwise.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._open = False
         self._pending: BaseException | None = None
+        self._raised: BaseException | None = None
 
     @contextmanager
     def handle(self, *signals: signal.Signals) -> Iterator[None]:
@@ -35,6 +37,7 @@ class Interrupts:
     def deliver(self, error: BaseException) -> None:
         """Raise `error` now, or as soon as that is harmless."""
         if self._open:
+            self._raised = error
             raise error
         self._pending = error
 
@@ -49,12 +52,22 @@ class Interrupts:
         before, self._open = self._open, open_
         try:
             if open_:
+                self._raised = None
                 self.check()
             yield
         finally:
             self._open = before
         if before and not open_:
             self.check()
+
+    def insist(self) -> None:
+        """Raise again what the task was interrupted by, if it took that for itself.
+
+        Lightning answers Ctrl-C by `sys.exit(1)`, other frameworks by returning what they have.
+        """
+        if self._raised is not None:
+            error, self._raised = self._raised, None
+            raise error
 
     def check(self) -> None:
         if self._pending is not None:
@@ -63,3 +76,25 @@ class Interrupts:
 
     def _ring(self, _signal: int, _frame: FrameType | None) -> None:
         self.deliver(KeyboardInterrupt())
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (a scheduler's, a shutdown's) end the block as cleanly as Ctrl-C."""
+    sweeper = os.getpid()
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if os.getpid() != sweeper:
+            # A forked child has the handler, too, and is just told to end.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -10,16 +10,19 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import update_wrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from hydra.core.utils import run_job
+from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
+from hydra_budget_sweeper.errors import FunctionError
 from hydra_budget_sweeper.reporting import reporting_to
 from hydra_budget_sweeper.workers.session import Session
 
@@ -41,10 +44,12 @@ class Outcome:
         """Keep what an exception says, and where it came from."""
         lines = traceback.format_exception(error)
         last = traceback.format_exception_only(error)[0].strip().splitlines()
+        said = last[0] if last else type(error).__name__
         return cls(
             TrialState.FAIL,
             seconds,
-            error=last[0] if last else type(error).__name__,
+            # What a named function raised is told already.
+            error=str(error) if isinstance(error, FunctionError) else said,
             traceback="".join(lines)[-20_000:],
         )
 
@@ -66,18 +71,21 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
                 session.interrupts.let_through(),
                 _time_limit(session),
             ):
-                return session.task(cfg)
+                returned = session.task(cfg)
+            session.interrupts.insist()
+            return returned
         except TrialPruned as reason:
             # Handled here, Hydra does not log it as a failure.
             log.info("PRUNED %s", reason)
             pruned.append(str(reason))
             return None
         except SystemExit as exit_:
+            session.interrupts.insist()
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
 
     with session.job():
         job = run_job(
-            task_function=guarded,
+            task_function=_InPlaceOf(session.task, guarded),
             config=candidate.job,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -91,6 +99,24 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
         return _success(job.return_value, len(session.settings.directions), seconds)
     except Exception as error:
         return Outcome.failure(error, seconds)
+
+
+class _InPlaceOf:
+    """Calls something else, but is named and pickled as the task: Hydra's callbacks are given it."""
+
+    def __init__(self, task: TaskFunction, call: TaskFunction) -> None:
+        update_wrapper(self, task)
+        self._task, self._call = task, call
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        return self._call(cfg)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._task,)
+
+
+def _itself(task: TaskFunction) -> TaskFunction:
+    return task
 
 
 def _mark_pruned(folder: Path, reason: str) -> None:

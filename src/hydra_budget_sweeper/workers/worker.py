@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.scripts import restore_main
 from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
 from hydra_budget_sweeper.workers.liveness import Presence, Watch
 from hydra_budget_sweeper.workers.loop import TrialLoop
@@ -50,6 +51,7 @@ class Worker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         sys.path.extend(place for place in state["path"] if place not in sys.path)
         vars(self).update(pickle.loads(state["packed"]))
+        restore_main(self.task)
 
     def __call__(self, _: DictConfig) -> int:
         """Take trials until there are no more; return how many were trained here.

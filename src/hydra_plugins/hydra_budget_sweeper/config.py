@@ -106,7 +106,8 @@ class BudgetSweeperConf:
     _target_: str = "hydra_plugins.hydra_budget_sweeper.budget_sweeper.BudgetSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
 
-    # sampling algorithm, one of the stock sweeper's group; `seed` null draws one and keeps it
+    # sampling algorithm, one of the stock sweeper's group, or {_target_: package.Class, ...} of the
+    # application's own; `seed` null draws one and keeps it
     sampler: SamplerConfig = MISSING
 
     # minimize or maximize, or a list of them for several objectives
@@ -124,7 +125,8 @@ class BudgetSweeperConf:
     # workers, each training one trial at a time (one with the basic launcher)
     n_jobs: int = 2
 
-    # failed trials tolerated, as a share (0-1) of n_trials or of the finished ones if more
+    # failed trials tolerated, as a share (0-1) of n_trials or of the finished ones if more; 1
+    # tolerates all, until n_trials in a row have failed
     max_failure_rate: float = 0.0
 
     # parameter: values, in Hydra's sweep grammar
@@ -139,7 +141,8 @@ class BudgetSweeperConf:
     # dotted name of f(cfg) -> {name: (value - limit) / limit}; above zero is over the limit
     constraints: str | None = None
 
-    # proposals over the limits in a row after which the sweep ends
+    # proposals in a row that bring nothing to train (over the limits, or repeats of what was tried)
+    # after which the sweep ends
     max_infeasible: int = 1000
 
     # random candidates checked before the first trial, to say which share fits
@@ -160,7 +163,8 @@ class BudgetSweeperConf:
     # overrides added when an interrupted trial is run again, such as [resume=true]
     retry_overrides: list[str] = field(default_factory=list)
 
-    # identical failures in a row after which the sweep ends
+    # identical failures in a row, none trained between, after which the sweep ends; not where
+    # max_failure_rate is 1
     max_repeated_errors: int = 3
 
     # sweep folder to go on with; the same as hydra.sweep.dir
@@ -169,8 +173,16 @@ class BudgetSweeperConf:
     # work along with a sweep that is already running on the folder
     join: bool = False
 
+    # go on with a study that holds pickles of CMA-ES, which could run commands when they are read;
+    # counts on the command line only
+    trust_study: bool = False
+
     # seconds of silence after which a worker on another machine counts as dead
     lease: float = 30.0
+
+    # settings that change no result, so that a sweep may be resumed with others: keys or patterns
+    # such as [trainer.progress, data.*]; a key stands for all below it, too
+    free_settings: list[str] = field(default_factory=list)
 
     # dotted names of f(folder) called when the sweep ends, however it ends; what they raise is
     # logged, a ValueError in one line

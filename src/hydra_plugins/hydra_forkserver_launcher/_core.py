@@ -1,8 +1,7 @@
-"""Jobs in processes forked from the server, each run as Hydra runs any job."""
+"""One launch: its jobs go to processes forked from the server, at most `n_jobs` at a time."""
 
 import logging
 import pickle
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,20 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import (
-    JobReturn,
-    JobStatus,
-    configure_log,
-    filter_overrides,
-    run_job,
-    setup_globals,
-)
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
+from ._job import run_packed
 from ._server import JobContext, JobProcess
 
 log = logging.getLogger(__name__)
@@ -32,8 +24,15 @@ log = logging.getLogger(__name__)
 _PATIENCE = 10  # seconds for processes that were told to end
 
 
-class JobProcessDied(CompactHydraException):
+class JobProcessDied(CompactHydraException, BrokenProcessPool):
     """A job's process was killed, or could not start."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A job's process was terminated abruptly: killed, or out of memory? Each imports the "
+            "script first; if that calls its main function when imported, put the call under "
+            '`if __name__ == "__main__":`.'
+        )
 
 
 def launch(
@@ -65,21 +64,17 @@ def launch(
     packed = _pack((hydra_context, task_function, config, Singleton.get_state()))
     context = JobContext()
     with ProcessPoolExecutor(n_jobs, mp_context=context) as pool:
-        jobs = [
-            pool.submit(_run, packed, index, list(overrides))
-            for index, overrides in enumerate(job_overrides, start=initial_job_idx)
-        ]
         try:
+            jobs = [
+                pool.submit(run_packed, packed, index, list(overrides))
+                for index, overrides in enumerate(job_overrides, start=initial_job_idx)
+            ]
             return [pickle.loads(job.result()) for job in jobs]
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             _end(context.processes)
             if isinstance(error, BrokenProcessPool):
-                raise JobProcessDied(
-                    "A job's process was terminated abruptly: killed, or out of memory? If none "
-                    "comes to its first line, see what it printed: each imports the script, so "
-                    'that this must call its main function under `if __name__ == "__main__":`.'
-                ) from None
+                raise JobProcessDied from None
             raise
 
 
@@ -107,39 +102,3 @@ def _end(processes: Sequence[JobProcess]) -> None:
     finally:
         for process in started:
             process.kill()
-
-
-def _run(packed: bytes, index: int, overrides: list[str]) -> bytes:
-    """Run one job in this process."""
-    if "numpy" in sys.modules:
-        # Forked, all processes would draw the same numbers.
-        sys.modules["numpy"].random.seed()
-    hydra_context, task_function, config, singletons = pickle.loads(packed)
-    setup_globals()
-    Singleton.set_state(singletons)
-    job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
-    with open_dict(job_config):
-        job_config.hydra.job.id = f"{job_config.hydra.job.name}_{index}"
-        job_config.hydra.job.num = index
-    HydraConfig.instance().set_config(job_config)
-    returned = run_job(
-        hydra_context=hydra_context,
-        task_function=task_function,
-        config=job_config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    return _pack_return(returned)
-
-
-def _pack_return(returned: JobReturn) -> bytes:
-    """A value that cannot be sent back fails its job alone."""
-    try:
-        packed: bytes = cloudpickle.dumps(returned)
-    except Exception as error:
-        returned.status = JobStatus.FAILED
-        returned.return_value = TypeError(
-            f"what the task returned cannot be sent to another process: {error}"
-        )
-        packed = cloudpickle.dumps(returned)
-    return packed

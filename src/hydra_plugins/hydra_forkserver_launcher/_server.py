@@ -38,7 +38,7 @@ def start_server(n_jobs: int, preload: Sequence[str], task: TaskFunction) -> Non
             'hydra/launcher=forkserver does. Put the call under `if __name__ == "__main__":`.'
         )
     # A main module is run anew in each process, under another name.
-    modules = {*preload, f"{__package__}._core", *filter(None, own)} - {"__main__"}
+    modules = {*preload, f"{__package__}._job", *filter(None, own)} - {"__main__"}
     multiprocessing.set_forkserver_preload([*_guards(), *sorted(modules)])
     with _deaf_to_interrupts(), _share_of_cores(n_jobs):
         forkserver.ensure_running()

@@ -25,6 +25,21 @@ def never(cfg: DictConfig) -> dict[str, float]:
     return {"width": float(cfg.width), "depth": 0.5}
 
 
+def fragile(cfg: DictConfig) -> dict[str, float]:
+    """At most 10 of `width`, which cannot be told of odd ones."""
+    if cfg.width % 2:
+        raise ValueError("feature map vanishes")
+    return {"width": (cfg.width - 10) / 10}
+
+
+def needle(cfg: DictConfig) -> dict[str, float]:
+    return {"width": float(cfg.width != 777)}
+
+
+def broken(cfg: DictConfig) -> dict[str, float]:
+    return {"width": cfg.widht}
+
+
 def more(cfg: DictConfig, trial) -> None:
     """Stands for a custom search space: y depends on x."""
     trial.suggest_float("y", 0.0, trial.params["x"] + 1.0)
@@ -48,6 +63,16 @@ def trace(cfg: DictConfig, what: str) -> None:
             file.write(f"{what} {HydraConfig.get().job.num} {cfg.x!r}\n")
 
 
+def fork(note: Path) -> None:
+    """Leave a child that lives on for a minute, in a session of its own."""
+    if child := os.fork():
+        note.write_text(str(child))
+        return
+    os.setsid()
+    time.sleep(60)
+    os._exit(0)
+
+
 def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
     first = not (folder / "tried").exists()
     (folder / "tried").touch()
@@ -57,6 +82,8 @@ def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.trouble == "hang":
         time.sleep(60)
+    if cfg.trouble == "fork":
+        fork(folder / "fork")
     if cfg.trouble == "exit":
         raise SystemExit("goodbye")
 

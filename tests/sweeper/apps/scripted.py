@@ -1,5 +1,6 @@
 """An application in one file: its schema, enum, resolvers and helpers exist in `__main__` alone."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -7,6 +8,7 @@ from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.utils import instantiate
 from omegaconf import MISSING, OmegaConf
 
 
@@ -24,6 +26,13 @@ class Part:
     size: int = 1
 
 
+class Net:
+    """What `_target_` names is what the task knows by this name."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+
 @dataclass
 class Config:
     """The schema."""
@@ -35,6 +44,8 @@ class Config:
     parts: list[Part] = field(default_factory=lambda: [Part(4)])
     double: float = "${times:2,${x}}"  # type: ignore[assignment]
     mark: str = "${mark:}"
+    net: dict[str, Any] = field(default_factory=lambda: {"_target_": "__main__.Net", "width": 3})
+    make_net: bool = True
     defaults: list[Any] = field(default_factory=lambda: ["_self_", {"part": "small"}])
 
 
@@ -59,6 +70,10 @@ def main(cfg: Config) -> float:
     assert OmegaConf.get_type(cfg.part) is Part
     assert OmegaConf.get_type(cfg.parts[0]) is Part
     assert cfg.mark == "set when started"
+    if cfg.make_net:
+        net = instantiate(cfg.net)
+        assert isinstance(net, Net) and pickle.loads(pickle.dumps(net)).width == 3
+        assert pickle.loads(pickle.dumps(Colour.blue)) is Colour.blue
     with open("done", "a") as file:
         file.write(f"{cfg.x!r} {cfg.colour.name} {cfg.part.size}\n")
     return half(cfg.double) + cfg.part.size

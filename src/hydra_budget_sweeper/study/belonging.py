@@ -1,0 +1,131 @@
+"""A study belongs to one sweep folder, and the folder to that study.
+
+Who is alive is known by files in the folder, whose trial is whose by the study: two folders on one
+study would take each other's workers for dead. Both carry the same id, therefore. A folder that is
+moved, or copied with the journal in it, takes its study along; a study on a server stays with the
+folder that began it.
+"""
+
+import json
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
+from hydra_budget_sweeper.study.store import StudyStore
+
+OWNER = "budget_sweep:sweep"
+_MARK = "study.json"
+_ELSEWHERE = "To start anew: another folder (hydra.sweep.dir)."
+_ANOTHER = "Take another hydra.sweeper.study_name for this sweep."
+
+
+def check_folder(place: StudyPlace, exists: bool) -> None:
+    """Refuse a folder that holds the sweep of another study.
+
+    Args:
+        exists: Whether there is a study at `place`.
+
+    Raises:
+        SweepError: Names the study that the folder belongs to.
+    """
+    mark = _mark_of(place.folder)
+    name, storage = mark.get("study"), mark.get("storage")
+    if not mark or (place.storage is None and storage is None):
+        return
+    if not exists and (name, storage) == (place.name, place.shown_storage):
+        raise SweepError(
+            f"{place.folder} holds a sweep whose {place} is not there. A relative path counts from "
+            f"where the command is started. {_ELSEWHERE}"
+        )
+    if place.storage is None or storage is None or not exists:
+        kept_in = storage or "the folder itself (hydra.sweeper.storage=null)"
+        raise SweepError(
+            f"{place.folder} holds another sweep: its study is {name} in {kept_in}, not the "
+            f"{place}. Name that one to go on with it. {_ELSEWHERE}"
+        )
+
+
+def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours: bool) -> None:
+    """Make study and folder belong to each other, or find that they do.
+
+    Args:
+        directions: What the sweep is to do: minimize, maximize.
+        ours: Whether a sweep of this kind has written to the study before.
+
+    Raises:
+        SweepError: The study belongs to another folder, or something else made it and it has
+            trials or other directions.
+    """
+    owner, mark = store.attribute(OWNER), _mark_of(place.folder)
+    if owner is not None and place.storage is not None:
+        _check_owner(owner, mark, place)
+    if not ours:
+        _check_foreign(store, place, directions)
+    elif owner is None:
+        _check_unmarked(store, place)
+    identifier = (owner or mark or {}).get("id") or uuid.uuid4().hex
+    here = {"id": identifier, "folder": str(place.folder), "host": socket.gethostname()}
+    if owner != here:
+        store.set_attribute(OWNER, here)
+    new = {"id": identifier, "study": place.name, "storage": place.shown_storage}
+    if mark != new:
+        write_atomically(place.folder / WORKERS / _MARK, json.dumps(new) + "\n")
+
+
+def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace) -> None:
+    theirs = Path(owner["folder"])
+    marked, at_home = mark.get("id") == owner["id"], owner["host"] == socket.gethostname()
+    if _is_same(theirs, place.folder) and (marked or (at_home and not mark)):
+        return
+    moved_here = marked and _mark_of(theirs).get("id") != owner["id"]
+    if not moved_here:
+        where = "" if at_home else f" on {owner['host']}"
+        raise SweepError(
+            f"The {place} belongs to the sweep in {theirs}{where}. To go on with it: "
+            f"hydra.sweep.dir={override_text(str(theirs))}. To start another sweep here: another "
+            "hydra.sweeper.study_name."
+        )
+
+
+def _check_unmarked(store: StudyStore, place: StudyPlace) -> None:
+    # Made before studies knew their folder: its workers left their lock there.
+    if store.trials() and not (place.folder / WORKERS / "claim.lock").exists():
+        raise SweepError(
+            f"The {place} belongs to a sweep in another folder, whose name an older version did "
+            f"not write down. Go on in that one (hydra.sweep.dir=...). {_ANOTHER}"
+        )
+
+
+def _check_foreign(store: StudyStore, place: StudyPlace, directions: tuple[str, ...]) -> None:
+    n_trials = len(store.trials())
+    theirs = [direction.name.lower() for direction in store.directions]
+    if theirs != list(directions):
+        raise SweepError(
+            f"The {place} was made to {' and '.join(theirs)}, but hydra.sweeper.direction is "
+            f"{' and '.join(directions)}. {_ANOTHER}"
+        )
+    if n_trials:
+        raise SweepError(
+            f"The {place} has {n_trials} trials that no sweep of hydra/sweeper=budget made, so "
+            f"they cannot be gone on with. {_ANOTHER}"
+        )
+
+
+def _mark_of(folder: Path) -> dict[str, Any]:
+    try:
+        mark = json.loads((folder / WORKERS / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

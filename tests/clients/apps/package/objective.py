@@ -1,0 +1,2 @@
+def objective(x: float) -> float:
+    return float(x) ** 2

@@ -1,0 +1,1 @@
+"""Stands for the launcher of a cluster whose machines do not share the folder."""

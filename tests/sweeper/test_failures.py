@@ -1,0 +1,86 @@
+"""What failures and fruitless proposals do to the sweep: who decides is a setting."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from sweeping import SEEDED, states, summary, sweep
+
+from hydra_budget_sweeper.study.stopping import reason_to_stop
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import NOTE
+
+X = "x=interval(-5,5)"
+TOLERANT = "hydra.sweeper.max_failure_rate=1"
+
+
+def test_a_rate_of_one_tolerates_every_failure(tmp_path: Path) -> None:
+    """Seven in ten fail, all with one error, in rows longer than `max_repeated_errors`."""
+    sweep(tmp_path, X, SEEDED, "trouble=raise_if_high", "hydra.sweeper.n_trials=8", TOLERANT,
+          "hydra.sweeper.sampler.n_startup_trials=100", "hydra.sweeper.max_repeated_errors=2")  # fmt: skip
+    assert summary(tmp_path)["trained"] == 8
+    assert summary(tmp_path)["failed"] >= 4
+
+
+def test_where_nothing_ever_succeeds_the_sweep_ends_after_n_trials(tmp_path: Path) -> None:
+    ended = sweep(tmp_path, X, "trouble=raise", "hydra.sweeper.n_trials=4", TOLERANT, expect=1)
+    assert "4 trials in a row failed, as many as hydra.sweeper.n_trials=4" in ended.stderr
+    assert states(tmp_path) == {"FAIL": 4}
+
+
+def test_what_was_trained_before_a_row_of_failures_is_a_result(tmp_path: Path) -> None:
+    sweep(tmp_path, X, "hydra.sweeper.n_trials=1")
+    out = sweep(
+        tmp_path, X, "trouble=raise", "hydra.sweeper.n_trials=3", TOLERANT,
+        "hydra.sweeper.free_settings=[trouble]",
+    )  # fmt: skip
+    assert "3 trials in a row failed" in out.stdout
+    assert summary(tmp_path)["trained"] == 1 and summary(tmp_path)["state"] == "finished"
+
+
+def told(study: optuna.Study, state: optuna.trial.TrialState, over: float, **note: object) -> None:
+    trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    trial.set_constraint("size", over)
+    trial.storage.set_trial_system_attr(trial._trial_id, NOTE, {"run": "now", **note})
+    study.tell(trial, 1.0 if state.name == "COMPLETE" else None, state)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("ooooo", "5 proposals in a row were over the limits"),
+        ("ddddd", "5 proposals in a row repeated what had been tried"),
+        ("odood", "brought nothing to train: 3 were over the limits, 2 repeated"),
+        ("ooooc", None),
+        ("ooocoo", None),
+        ("coofoo", None),
+    ],
+)
+def test_proposals_that_bring_nothing_to_train_end_it_whatever_the_mix(
+    pattern: str, words: str | None, settings: object
+) -> None:
+    study = optuna.create_study()
+    for kind in pattern:
+        if kind == "o":
+            told(study, optuna.trial.TrialState.PRUNED, 0.5)
+        elif kind == "d":
+            told(study, optuna.trial.TrialState.COMPLETE, -0.5, duplicate_of=0)
+        elif kind == "c":
+            told(study, optuna.trial.TrialState.COMPLETE, -0.5, started="config")
+        else:
+            told(study, optuna.trial.TrialState.FAIL, -0.5, started="other", error="bang")
+    tally = Tally(study)
+    tally.refresh()
+    stop = reason_to_stop(settings, tally, "another")  # type: ignore[arg-type]
+    assert (stop is None) if words is None else (stop is not None and words in stop.reason)
+    if stop is not None:
+        assert stop.error == ("over the limits" in stop.reason)
+
+
+@pytest.fixture
+def settings() -> object:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(
+        max_failure_rate=0.5, n_trials=10, max_repeated_errors=3, max_infeasible=5
+    )

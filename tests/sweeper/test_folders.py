@@ -1,0 +1,110 @@
+"""A trial's folder is its own; what the sweep did not make is never touched."""
+
+import json
+from pathlib import Path
+
+import pytest
+from applications import Application, application
+
+APP = """
+import time
+from pathlib import Path
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+@hydra.main(config_path="conf", config_name="config")
+def main(cfg):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    time.sleep(0.05)
+    (folder / "x.txt").write_text(f"{cfg.x!r}")
+    return cfg.x
+
+if __name__ == "__main__":
+    main()
+"""
+FILES = {
+    "app.py": APP,
+    "conf/config.yaml": "defaults:\n  - _self_\n  - override hydra/sweeper: budget\nname: only\n"
+    "x: 0.0\nhydra:\n  sweeper: {n_trials: 4}\n",
+}
+SPACE = "x=interval(0,2)"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Application:
+    return application(tmp_path, FILES)
+
+
+def leaderboard(folder: Path) -> list[dict]:
+    return json.loads((folder / "leaderboard.json").read_text())
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "subdir", ["${name}", ".", "./.", "..", "a/b", "${hydra:job.num}", "t${x}"]
+)
+@pytest.mark.parametrize("launcher", ["basic", "forkserver"])
+def test_each_trial_has_a_folder_with_its_own_files(
+    app: Application, subdir: str, launcher: str
+) -> None:
+    before = snapshot(app.folder)
+    app.run("-m", SPACE, "hydra.sweep.dir=out", f"hydra.sweep.subdir='{subdir}'",
+            f"hydra/launcher={launcher}")  # fmt: skip
+    sweep = app.folder / "out"
+    rows = leaderboard(sweep)
+    assert len({row["folder"] for row in rows}) == len(rows) == 4
+    for row in rows:
+        assert float((sweep / row["folder"] / "x.txt").read_text()) == row["value"]
+    assert before.items() <= snapshot(app.folder).items()
+
+
+def test_a_project_folder_as_the_sweeps_own(app: Application) -> None:
+    (app.folder / "0").mkdir()
+    (app.folder / "0" / "picture.png").write_text("mine")
+    (app.folder / "1").write_text("a file of mine")
+    before = snapshot(app.folder)
+    app.run("-m", SPACE, "hydra.sweep.dir=.", "hydra.sweep.subdir=.")
+    assert before.items() <= snapshot(app.folder).items()
+    assert {row["folder"] for row in leaderboard(app.folder)} == {
+        "0-trial-0",
+        "1-trial-1",
+        "2",
+        "3",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["best.yaml", "experiment/best.yaml", "leaderboard.csv", "sweep.json"]
+)
+def test_a_file_of_mine_is_not_written_over(app: Application, name: str) -> None:
+    (app.folder / name).parent.mkdir(exist_ok=True)
+    (app.folder / name).write_text("mine")
+    told = app.run("-m", SPACE, "hydra.sweep.dir=.", expect=1)
+    assert told.count("\n") == 1
+    assert name in told
+    assert "hydra.sweep.dir" in told
+    assert (app.folder / name).read_text() == "mine"
+    assert not (app.folder / ".workers").exists()
+
+
+def test_going_on_leaves_finished_folders_as_they_are(app: Application) -> None:
+    app.run("-m", SPACE, "hydra.sweep.dir=out", "hydra.sweep.subdir=${name}")
+    before = {p: t for p, t in snapshot(app.folder / "out").items() if p.name == "x.txt"}
+    app.run(
+        "-m", SPACE, "hydra.sweep.dir=out", "hydra.sweep.subdir=${name}", "hydra.sweeper.n_trials=6"
+    )
+    assert before.items() <= snapshot(app.folder / "out").items()
+    assert len({row["folder"] for row in leaderboard(app.folder / "out")}) == 6
+
+
+def test_the_hint_after_ctrl_c_can_be_pasted(app: Application) -> None:
+    """A folder whose name means something to the shell and to Hydra's grammar."""
+    from hydra_budget_sweeper.results.command import setting
+
+    folder = app.folder / "out (1), b='x'"
+    told = app.shell(f"python app.py -m '{SPACE}' {setting('hydra.sweep.dir', str(folder))}")
+    assert "4/4 trained" in told
+    assert leaderboard(folder)

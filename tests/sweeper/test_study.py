@@ -1,0 +1,224 @@
+"""Whose a study is: one sweep's, in one folder, with one space and the same settings."""
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import optuna
+import pytest
+from sweeping import states, study, summary, sweep, traced
+
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.study.identity import differences, open_study
+from hydra_budget_sweeper.study.place import StudyPlace, without_secrets
+from hydra_budget_sweeper.study.trials import NOTE, note_of
+
+X = "x=interval(-5,5)"
+SHARED = "hydra.sweeper.study_name=shared"
+
+
+def n_trials(n: int) -> str:
+    return f"hydra.sweeper.n_trials={n}"
+
+
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def stored(tmp_path: Path) -> list[str]:
+    return [f"hydra.sweeper.storage={database(tmp_path)}", SHARED]
+
+
+def in_database(tmp_path: Path) -> optuna.Study:
+    return optuna.load_study(study_name="shared", storage=database(tmp_path))
+
+
+def test_a_study_is_not_opened_from_a_second_folder(tmp_path: Path) -> None:
+    trace = f"trace={tmp_path / 'trace'}"
+    sweep(tmp_path / "a", X, n_trials(2), trace, *stored(tmp_path))
+    refused = sweep(tmp_path / "b", X, n_trials(3), trace, *stored(tmp_path), expect=1)
+    assert f"belongs to the sweep in {tmp_path / 'a'}" in refused.stderr
+    assert f"hydra.sweep.dir={tmp_path / 'a'}" in refused.stderr
+    assert "another hydra.sweeper.study_name" in refused.stderr
+    assert len(in_database(tmp_path).trials) == 2
+    sweep(tmp_path / "a", X, n_trials(3), trace, *stored(tmp_path))
+    assert len([what for what, *_ in traced(tmp_path / "trace") if what == "end"]) == 3
+
+
+def test_a_folder_that_moved_goes_on_and_its_copy_does_not(tmp_path: Path) -> None:
+    sweep(tmp_path / "a", X, n_trials(1), *stored(tmp_path))
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    refused = sweep(tmp_path / "copy", X, n_trials(2), *stored(tmp_path), expect=1)
+    assert f"belongs to the sweep in {tmp_path / 'a'}" in refused.stderr
+    shutil.rmtree(tmp_path / "copy")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    sweep(tmp_path / "moved", X, n_trials(2), *stored(tmp_path))
+    refused = sweep(tmp_path / "a", X, n_trials(3), *stored(tmp_path), expect=1)
+    assert f"belongs to the sweep in {tmp_path / 'moved'}" in refused.stderr
+
+
+def test_a_folder_copied_with_its_journal_goes_on_by_itself(tmp_path: Path) -> None:
+    sweep(tmp_path / "a", X, n_trials(1))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    sweep(tmp_path / "b", X, n_trials(2))
+    sweep(tmp_path / "a", X, n_trials(3))
+    assert (len(study(tmp_path / "a").trials), len(study(tmp_path / "b").trials)) == (3, 2)
+
+
+def test_a_folder_holds_one_sweep(tmp_path: Path) -> None:
+    sweep(tmp_path / "a", X, n_trials(1), *stored(tmp_path))
+    before = (tmp_path / "a" / "leaderboard.json").read_text()
+    for other in ([], [*stored(tmp_path), "hydra.sweeper.study_name=other"]):
+        refused = sweep(tmp_path / "a", X, n_trials(1), *other, expect=1)
+        assert f"its study is shared in {database(tmp_path)}" in refused.stderr
+    assert (tmp_path / "a" / "leaderboard.json").read_text() == before
+    assert optuna.get_all_study_names(database(tmp_path)) == ["shared"]
+
+
+@pytest.mark.parametrize(
+    ("directions", "n_asked", "words"),
+    [
+        (["maximize"], 0, "was made to maximize, but hydra.sweeper.direction is minimize"),
+        (["minimize", "maximize"], 0, "was made to minimize and maximize, but"),
+        (["minimize"], 1, "has 1 trials that no sweep of hydra/sweeper=budget made"),
+        (["minimize"], 0, None),
+    ],
+)
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_a_study_that_something_else_made(
+    tmp_path: Path, directions: list[str], n_asked: int, words: str | None, storage: str | None
+) -> None:
+    (tmp_path / ".workers").mkdir()
+    place = StudyPlace(tmp_path, storage and database(tmp_path), "shared")
+    made = optuna.create_study(
+        storage=place.open_storage(), study_name="shared", directions=directions
+    )
+    for _ in range(n_asked):
+        made.ask()
+    told = pytest.raises(SweepError, match=words) if words else nullcontext()
+    with told:
+        open_study(place, ("minimize",), {})
+
+
+def test_the_other_direction_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    optuna.create_study(storage=database(tmp_path), study_name="shared", direction="maximize")
+    refused = sweep(tmp_path / "s", X, *stored(tmp_path), expect=1)
+    assert "made to maximize, but hydra.sweeper.direction is minimize" in refused.stderr
+    assert "Traceback" not in refused.stderr and not list((tmp_path / "s").glob("*.csv"))
+
+
+def test_a_study_that_is_not_there_any_more_is_not_made_anew(tmp_path: Path) -> None:
+    place = StudyPlace(tmp_path, database(tmp_path), "shared")
+    (tmp_path / ".workers").mkdir()
+    open_study(place, ("minimize",), {})
+    (tmp_path / "study.db").unlink()
+    with pytest.raises(SweepError, match=r"study shared in sqlite.* is not there"):
+        open_study(place, ("minimize",), {})
+
+
+def test_sweeps_made_before_studies_knew_their_folder_go_on(tmp_path: Path) -> None:
+    sweep(tmp_path / "a", X, n_trials(1), *stored(tmp_path))
+    forget_folder(tmp_path)
+    (tmp_path / "a/.workers/study.json").unlink()
+    refused = sweep(tmp_path / "b", X, n_trials(2), *stored(tmp_path), expect=1)
+    assert "belongs to a sweep in another folder" in refused.stderr
+    sweep(tmp_path / "a", X, n_trials(2), *stored(tmp_path))
+    assert len(in_database(tmp_path).trials) == 2
+
+
+def forget_folder(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        connection.execute("DELETE FROM study_system_attributes WHERE key = 'budget_sweep:sweep'")
+
+
+def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:
+    sweep(tmp_path, X, n_trials(1))
+    free = "hydra.sweeper.free_settings=[seconds,shape]"
+    refused = sweep(tmp_path, X, n_trials(2), "seconds=0.01", "steps=2", free, expect=1)
+    assert "setting steps: 0 → 2" in refused.stderr and "seconds" not in refused.stderr
+    sweep(tmp_path, X, n_trials(2), "seconds=0.01", "shape.scale=1.5", free)
+    assert summary(tmp_path)["trained"] == 2
+
+
+def test_a_setting_spelled_out_with_its_value_is_no_difference(tmp_path: Path) -> None:
+    sweep(tmp_path, X, n_trials(1), "steps=0")
+    sweep(tmp_path, X, n_trials(2))
+    assert summary(tmp_path)["trained"] == 2
+
+
+def test_what_an_older_version_did_not_know_is_no_difference() -> None:
+    before = {"space": {}, "setting": {"a": 1}, "fixed": {}}
+    now = {"space": {}, "setting": {"a": 1, "b": 2}, "fixed": {}, "rung": 3}
+    assert list(differences(before, now)) == []
+    assert list(differences(now, {**now, "setting": {"a": 1, "b": 3}})) == ["setting b: 2 → 3"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "interval(-5,4.5)",
+        "range(1,20)",
+        "range(0,9,3)",
+        "int(interval(1,9))",
+        "tag(log,interval(0.001,0.1))",
+        "tag(log,int(interval(1,64)))",
+        "range(0.0,1.5,0.5)",
+        "choice(null,0.1,true,a)",
+        "choice([8,16],[16,32])",
+    ],
+)
+def test_a_changed_space_is_told_in_hydras_grammar(written: str) -> None:
+    """What is told, read again, is the same space."""
+    from hydra_budget_sweeper.space.parse import parse_space
+
+    old, new = (parse_space({"x": text}, [], {}).describe() for text in ("choice(a,b)", written))
+    (line,) = differences({"space": old}, {"space": new})
+    before, _, told = line.partition(" → ")
+    assert before == "space x: choice(a,b)"
+    assert parse_space({"x": told}, [], {}).describe() == new
+
+
+def test_a_number_that_became_a_text_is_told_apart() -> None:
+    from hydra_budget_sweeper.space.parse import parse_space
+
+    old, new = (
+        parse_space({"x": text}, [], {}).describe() for text in ("choice(1,2)", "choice('1',2)")
+    )
+    (line,) = differences({"space": old}, {"space": new})
+    before, _, told = line.partition(" → ")
+    assert before.removeprefix("space x: ") != told
+
+
+def test_a_note_of_a_newer_version_is_read(tmp_path: Path) -> None:
+    sweep(tmp_path, X, n_trials(1))
+    made = study(tmp_path)
+    trial = made.ask()
+    trial.storage.set_trial_system_attr(
+        trial._trial_id, NOTE, {"started": "c", "retries": 1, "rung": 3}
+    )
+    assert note_of(made.trials[-1]).retries == 1
+    sweep(tmp_path, X, n_trials(2))
+    assert set(states(tmp_path)) == {"COMPLETE"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@nowhere.invalid/db",
+        "postgresql//me:hunter2@nowhere.invalid/db",
+        "nosuch+driver://me:hunter2@nowhere.invalid/db",
+        "mysql://nowhere.invalid/db?user=me&password=hunter2",
+        "postgresql://me:hun%74er2@@nowhere.invalid/db",
+    ],
+)
+def test_passwords_of_a_storage_are_not_shown(tmp_path: Path, url: str) -> None:
+    refused = sweep(tmp_path, X, f"hydra.sweeper.storage='{url}'", expect=1)
+    assert "Cannot open hydra.sweeper.storage=" in refused.stderr and "***" in refused.stderr
+    assert "nowhere.invalid/db" in refused.stderr
+    assert "er2" not in refused.stdout + refused.stderr
+    assert "er2" not in str(StudyPlace(tmp_path, url, "sweep"))
+    assert without_secrets("sqlite:////tmp/a:b/c.db", "sqlite:////tmp/a:b/c.db").endswith(
+        "a:b/c.db"
+    )
