@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from composing import compose, compose_raw
+from omegaconf import OmegaConf
 from PIL import Image
 
 from budgetsweep import data
 from budgetsweep.config import DataConfig
 from budgetsweep.data import dataset, decode, image_folder
 from budgetsweep.errors import DataError, SettingError
+from budgetsweep.network.budget import violations
+from budgetsweep.runs.loading import load_run
+from budgetsweep.runs.prediction import predict
+from budgetsweep.training.run import run
 
 
 def draw(folder: Path, counts: dict[str, int], size: tuple[int, int] = (12, 12)) -> None:
@@ -245,12 +252,15 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     assert "2 of the 22 files" in message and "gone.png" in message and "round.png" in message
 
 
-def test_one_file_in_two_parts_is_refused(tmp_path: Path) -> None:
+def test_one_file_in_two_parts_or_classes_is_refused(tmp_path: Path) -> None:
     draw(tmp_path / "train", {"a": 4, "b": 4})
     draw(tmp_path / "test", {"a": 1})
     (tmp_path / "test" / "b").symlink_to("../train/b")
-    message = refusal(tmp_path)
-    assert "one file, in two parts" in message
+    assert "one file, in two parts" in refusal(tmp_path)
+    (tmp_path / "test" / "b").unlink()
+    (tmp_path / "train" / "b" / "more").symlink_to("../a")
+    (tmp_path / "train" / "a" / "more").symlink_to("../b")
+    assert "one file, in two classes" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -392,3 +402,36 @@ def test_a_damaged_cache_is_no_error(
     for file in (tmp_path / "cache").rglob("*.pt"):
         file.write_bytes(harm(file.read_bytes()))
     assert greys(load(tmp_path / "images").train) == first
+
+
+# --- What the rest of the application sees --------------------------------------------------------
+
+
+def test_a_sweeps_limits_are_asked_with_the_folders_own_numbers(tmp_path: Path) -> None:
+    draw(tmp_path, dict.fromkeys("abcdefghijklmnop", 3))
+    image_folder.find.cache_clear()
+    wide = ("budget.max_parameters=19668", f"data.path={tmp_path}", "data=image_folder")
+    # The reference has 19,668 parameters for ten classes, and more for sixteen.
+    assert violations(compose_raw(*wide))["parameters"] > 0
+    assert violations(compose_raw(*wide, "data.classes=10"))["parameters"] == 0
+
+
+def test_a_run_on_a_folder_goes_on_and_predicts_without_it(tmp_path: Path) -> None:
+    images, folder = tmp_path / "images", tmp_path / "run"
+    draw(images, {"a": 20, "b": 20})
+    overrides = [
+        "data=image_folder", f"data.path={images}", "data.size=16", "model=tiny",
+        "trainer.batch_size=8", "trainer.epochs=1",
+    ]  # fmt: skip
+    image_folder.find.cache_clear()
+    summary = run(compose(*overrides), folder, threads=1)
+    assert (summary["channels"], summary["class_names"]) == (1, ["a", "b"])
+    assert run(compose(*overrides, "resume=true"), folder, threads=1) == summary
+    (folder / ".hydra").mkdir()
+    OmegaConf.save(compose_raw(*overrides), folder / ".hydra" / "config.yaml")
+    image = tmp_path / "new.png"
+    (images / "a" / "0.png").rename(image)
+    shutil.rmtree(images)
+    saved = load_run(folder)
+    assert saved.config.data.mean == summary["mean"] and saved.config.data.classes == 2
+    assert {p["class"] for p in predict(saved, image)["predictions"]} == {"a", "b"}

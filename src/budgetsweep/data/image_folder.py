@@ -237,14 +237,15 @@ def _loose_text(folder: Path) -> str:
 
 
 def _refuse_overlap(parts: Mapping[str, list[Sample]]) -> None:
-    """An image that links put into two parts would be trained and tested on."""
-    seen: dict[tuple[int, int], tuple[str, str]] = {}
+    """What links put into two parts would be tested on after training; into two classes, is wrong."""
+    seen: dict[tuple[int, int], tuple[tuple[str, int], str]] = {}
     for part, samples in parts.items():
-        for file, _ in samples:
-            other, path = seen.setdefault(file.identity, (part, file.path))
-            if other != part:
+        for file, label in samples:
+            place, path = seen.setdefault(file.identity, ((part, label), file.path))
+            if place != (part, label):
                 raise DataError(
-                    f"{shown(file.path)} and {shown(path)} are one file, in two parts; remove one."
+                    f"{shown(file.path)} and {shown(path)} are one file, in two "
+                    f"{'classes' if place[0] == part else 'parts'}; remove one of them."
                 )
 
 
