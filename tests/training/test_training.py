@@ -96,8 +96,9 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         ["scheduler=step", "scheduler.step_epochs=1"],
         ["scheduler=constant", "trainer.ema=0.9"],
         ["data.validation=0", "augment=none"],
+        ["augment=strong", "augment.crop=0.1", "augment.until=0.3"],
     ],
-    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation"],
+    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation", "augmentation"],
 )
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupted_run_ends_with_the_same_bits(

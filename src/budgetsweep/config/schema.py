@@ -9,7 +9,15 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    # What is left to the data is a number by the time that anything uses it: `data.resolve`.
+    Number: TypeAlias = int
+    Numbers: TypeAlias = list[float]
+else:
+    Number = int | None
+    Numbers = list[float] | Literal["auto"]
 
 from budgetsweep.own import Own
 
@@ -167,19 +175,33 @@ class DataConfig:
         "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist", "usps", "cifar10",
         "digits", "image_folder",
     ] = setting("mnist", "the dataset")  # fmt: skip
-    channels: int = setting(1, "image channels: 1 grey, 3 colour", ge=1, le=3)
-    classes: int = setting(10, "number of classes", ge=2, le=10_000)
+    channels: Number = setting(
+        1, "image channels: 1 grey, 3 colour; null: from the data (image_folder)", ge=1, le=3
+    )
+    classes: Number = setting(
+        10, "number of classes; null: from the data (image_folder)", ge=2, le=10_000
+    )
     size: int = setting(28, "side of the square images, pixels", ge=1, le=512)
-    mean: list[float] = setting([0.1307], "per-channel mean of the training pixels in 0–1")
-    std: list[float] = setting([0.3081], "per-channel standard deviation of the training pixels")
+    mean: Numbers = setting(
+        [0.1307], "per-channel mean of the training pixels in 0–1; auto: computed from them"
+    )
+    std: Numbers = setting(
+        [0.3081], "per-channel standard deviation of the training pixels; auto: computed from them"
+    )
     root: str = setting("data", "folder that holds, or will hold, the datasets")
     mirror: str | None = setting(
         None, "URL or file:// folder with the dataset's original files; null: the official source"
     )
     download: bool = setting(True, "fetch missing files")
-    path: str | None = setting(None, "image_folder only: folder with one sub-folder a class")
-    validation: int = setting(
-        5_000, "images held out of the training set, stratified; 0: none", ge=0
+    path: str | None = setting(
+        None,
+        "image_folder only: folder with one sub-folder a class, or train/, val/, test/ of such",
+    )
+    validation: int | Literal["auto"] = setting(
+        5_000,
+        "images held out of the training set, stratified; 0: none; auto: an image folder's val/, "
+        "otherwise a fifth, at most 5,000",
+        ge=0,
     )
     split_seed: int = setting(
         0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32
@@ -191,13 +213,56 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random affine change of every training image, a new draw each epoch."""
+    """Random change of every training image, a new draw each epoch, in the order listed here."""
 
+    flip: bool = setting(False, "mirror images left to right")
+    flip_p: float = setting(0.5, "share of the images that are mirrored", ge=0, le=1)
     rotation: float = setting(0.0, "largest angle either way, degrees", ge=0, le=180)
     shift: float = setting(0.0, "largest shift either way, share of the side", ge=0, le=1)
     scale: float = setting(0.0, "largest change of size either way, share", ge=0, lt=1)
     shear: float = setting(0.0, "largest horizontal shear either way, degrees", ge=0, lt=90)
-    flip: bool = setting(False, "mirror half of the images left to right")
+    affine_p: float = setting(
+        1.0, "share of the images that are turned, shifted, scaled and sheared", ge=0, le=1
+    )
+    fill: Literal["auto", "black", "mean", "edge"] = setting(
+        "auto",
+        "what lies beside a turned or shifted image: data.mean, or its edge drawn on; auto: edge for "
+        "image_folder, otherwise black",
+    )
+    crop: float = setting(
+        0.0, "pad each side by this share of it, then cut the old size anywhere", ge=0, le=0.5
+    )
+    crop_padding: Literal["reflect", "replicate", "zero"] = setting(
+        "reflect", "what the padding shows: the image mirrored, its edge, or black"
+    )
+    crop_p: float = setting(1.0, "share of the images that are cropped", ge=0, le=1)
+    brightness: float = setting(0.0, "largest change of brightness either way, share", ge=0, le=1)
+    brightness_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    contrast: float = setting(0.0, "largest change of contrast either way, share", ge=0, le=1)
+    contrast_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    saturation: float = setting(
+        0.0, "largest change of saturation either way, share; colour only", ge=0, le=1
+    )
+    saturation_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    grey: float = setting(0.0, "share of the images that lose their colour", ge=0, le=1)
+    cutout: float = setting(
+        0.0, "side of a square covered with data.mean, share of the image's", ge=0, le=1
+    )
+    cutout_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    mixup: float = setting(
+        0.0,
+        "blend pairs of images and their labels, by shares from Beta(mixup, mixup)",
+        ge=0,
+        le=10,
+    )
+    mixup_p: float = setting(1.0, "share of the images that are blended", ge=0, le=1)
+    until: float = setting(
+        1.0,
+        "share of the run from which on all these probabilities fall, linearly, to 0 at its end; "
+        "1: they stay",
+        ge=0,
+        le=1,
+    )
 
 
 @dataclass

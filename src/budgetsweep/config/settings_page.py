@@ -80,5 +80,6 @@ def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is list:
         return f"list of {args[0].__name__}"
     if args:
-        return " | ".join([*(_type_name(a) for a in args), "null"])
+        null = ["null"] * (type(None) in typing.get_args(kind))
+        return " | ".join([*(_type_name(a) for a in args), *null])
     return str(kind.__name__)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from omegaconf import DictConfig, OmegaConf
 
 from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
+from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.fit import fit, narrowest
@@ -22,6 +23,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
     assert isinstance(data, DataConfig)
     assert isinstance(budget, BudgetConfig)
+    data = resolve(data)
     try:
         model = _model(cfg)
         if budget.fit:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from budgetsweep.data import Dataset, Images
 from budgetsweep.folders import CHECKPOINT
@@ -34,6 +35,7 @@ class Run:
     """A network in training, and what goes into its folder."""
 
     trainer: Trainer
+    identity: dict[str, Any]  # the settings as they were before the data was read
     dataset: Dataset
     cost: Cost
     tracker: Tracker
@@ -139,7 +141,7 @@ class Run:
 
     def _save(self) -> None:
         state = {
-            "identity": checkpoint.identity(self.trainer.config),
+            "identity": self.identity,
             "format": dataclasses.asdict(self.trainer.fmt),
             "trainer": self.trainer.state_dict(),
             "clock": dataclasses.asdict(self.clock),

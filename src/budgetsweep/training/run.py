@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from budgetsweep.config import Config
-from budgetsweep.data import Dataset, load
+from budgetsweep.data import Dataset, load, normalization, resolve
 from budgetsweep.files import write_json
 from budgetsweep.folders import MODEL, SUMMARY
 from budgetsweep.network.budget import enforce, refuse_single_values
@@ -59,8 +59,10 @@ def run(
 def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -> Run | None:
     """All that a run needs, from its checkpoint where there is one; None if it has finished."""
     started = time.perf_counter()
+    config.data = resolve(config.data)
     config.model, cost = enforce(config.model, config.data, config.budget)
     log.info("%s", describe(config, cost))
+    identity = checkpoint.identity(config)
     state = checkpoint.load(folder, config) if config.resume else None
     if state and (folder / SUMMARY).exists():
         log.info("finished before: %s", folder / SUMMARY)
@@ -71,6 +73,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
     refuse_single_values(cost, min(config.trainer.batch_size, len(dataset.train)))
+    config.data = normalization(config.data, dataset.train.images)
     trainer = _trainer(config, dataset, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
@@ -83,7 +86,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
         len(dataset.train), setup_seconds,
     )  # fmt: skip
     tracker = Tracker(folder, rows, config.trainer.tensorboard)
-    return Run(trainer, dataset, cost, tracker, clock, setup_seconds, report)
+    return Run(trainer, identity, dataset, cost, tracker, clock, setup_seconds, report)
 
 
 def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:

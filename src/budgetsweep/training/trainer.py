@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from budgetsweep.config import Config
 from budgetsweep.data import Images
-from budgetsweep.data.augment import augment
+from budgetsweep.data.augment import Augmentation
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.errors import DivergedError
 from budgetsweep.training.device import seed_everything
@@ -36,6 +36,7 @@ class Trainer:
         self.network = network.to(device, memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
         self.train_images = train.images.to(device)
         self.train_labels = train.labels.to(device)
+        self.augmentation = Augmentation(config.augment, config.data)
         self.batch_size = min(config.trainer.batch_size, len(train))
         # The last, smaller batch is left out; the next epoch's shuffle brings its images back.
         self.steps_per_epoch = len(train) // self.batch_size
@@ -63,13 +64,18 @@ class Trainer:
         return self.average.module if self.average else self.network
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch of normalized, augmented images (B, C, S, S) and labels (B,)."""
+        """An epoch of normalized, augmented images (B, C, S, S) and labels as `augment` gives them."""
         order = torch.randperm(len(self.train_labels), device=self.device)
         layout = self.fmt.torch_memory_format
-        for index in order.split(self.batch_size)[: self.steps_per_epoch]:
-            images = augment(to_unit(self.train_images[index]), self.config.augment)
+        total = self.steps_per_epoch * self.config.trainer.epochs
+        for step, index in enumerate(order.split(self.batch_size)[: self.steps_per_epoch]):
+            images, labels = self.augmentation(
+                to_unit(self.train_images[index]),
+                self.train_labels[index],
+                progress=(self.epoch * self.steps_per_epoch + step) / total,
+            )
             images = normalize(images, self.config.data)
-            yield images.contiguous(memory_format=layout), self.train_labels[index]
+            yield images.contiguous(memory_format=layout), labels
 
     def train_epoch(self, on_step: Callable[[int], object] = lambda step: None) -> float:
         """Train one epoch; the mean training loss.
@@ -97,7 +103,7 @@ class Trainer:
         return float(losses.mean())
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The smoothed cross-entropy of a batch, ()."""
+        """The smoothed cross-entropy of a batch, (), by labels (B,) or the classes' shares (B, classes)."""
         with self.fmt.autocast(self.device):
             scores = self._logits(images)
         # cross_entropy is log-softmax and its loss in one kernel.
