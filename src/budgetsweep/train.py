@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     try:
         config = to_config(cfg)
         folder = Path(hydra_cfg.runtime.output_dir)
-        summary = run(config, folder, threads=threads, report=report if sweeping else None)
+        compared = report if sweeping else None
+        summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:

@@ -162,9 +162,18 @@ def test_the_kept_weights_have_the_accuracy_that_is_told(tmp_path: Path) -> None
     assert (test.loss, test.accuracy) == (summary["test_loss"], summary["test_accuracy"])
 
 
-@pytest.mark.parametrize(("setting", "reads"), [("true", 1), ("false", 0)])
+@pytest.mark.parametrize(
+    ("setting", "sweeping", "reads"),
+    [
+        ("true", False, 1),
+        ("false", False, 0),
+        ("null", False, 1),
+        ("null", True, 0),
+        ("true", True, 1),
+    ],
+)
 def test_the_test_set_is_read_once_at_the_end_or_never(
-    setting: str, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, sweeping: bool, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
@@ -178,9 +187,19 @@ def test_the_test_set_is_read_once_at_the_end_or_never(
         return dataclasses.replace(dataset, test=test)
 
     monkeypatch.setattr(run_module, "load", counting)
-    summary = run(small(f"trainer.test={setting}"), tmp_path, threads=1)
+    config = small(f"trainer.test={setting}")
+    summary = run(config, tmp_path, threads=1, sweeping=sweeping)
     assert seen == [3] * reads
     assert (summary["test_accuracy"] is not None) == bool(reads)
+
+
+def test_the_test_set_can_be_read_afterwards_without_training_again(tmp_path: Path) -> None:
+    first = run(small("trainer.test=false"), tmp_path, threads=1)
+    before = weights(tmp_path)
+    second = run(small("trainer.test=true", "resume=true"), tmp_path, threads=1)
+    assert first["test_accuracy"] is None and second["test_accuracy"] > 0
+    assert second["train_seconds"] == first["train_seconds"]
+    assert same(before, weights(tmp_path))
 
 
 def test_without_validation_there_is_no_validation_loss(tmp_path: Path) -> None:

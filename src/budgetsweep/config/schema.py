@@ -184,7 +184,11 @@ class TrainerConfig:
     look_images: int = setting(
         1_000, "validation images, at most, by whose loss a sweep compares its trials", ge=2
     )
-    test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
+    test: bool | None = setting(
+        None,
+        "read the test set once, after the last epoch; null: in a single run, and in no sweep "
+        "(a finished run reads it when it is given true and resume=true)",
+    )
     progress: bool = setting(True, "a progress bar where the output is a terminal")
     tensorboard: bool = setting(False, "write TensorBoard events too (needs the tensorboard extra)")
 

@@ -33,10 +33,12 @@ def run(
     *,
     threads: int,
     report: Reporter | None = None,
+    sweeping: bool = False,
 ) -> dict[str, Any]:
     """Train one network and write its folder; the summary, as in summary.json.
 
-    A finished folder is not trained again under `config.resume`: its summary is returned.
+    A finished folder is not trained again under `config.resume`: its summary is returned, after
+    the test set is read where `config.trainer.test` asks for it and it was not yet.
 
     Args:
         config: the run; see `budgetsweep.config`.
@@ -44,11 +46,14 @@ def run(
         threads: CPU threads where `trainer.threads` is null.
         report: told how the training goes, by the objective on validation images and the optimizer
             steps so far, before its end; may raise to end the run. None: nobody asks.
+        sweeping: the run is one of a sweep, where `trainer.test` null does not read the test set.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
         UserError: other mistakes in the configuration or the data.
     """
+    if config.trainer.test is None:
+        config.trainer.test = not sweeping
     if begun := _open(config, folder, threads, report):
         begun.train()
         _finish(begun)
@@ -62,7 +67,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     config.model, cost = enforce(config.model, config.data, config.budget)
     log.info("%s", describe(config, cost))
     state = checkpoint.load(folder, config) if config.resume else None
-    if state and (folder / SUMMARY).exists():
+    if state and _is_finished(folder, config):
         log.info("finished before: %s", folder / SUMMARY)
         return None
 
@@ -83,6 +88,14 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     )  # fmt: skip
     tracker = Tracker(folder, rows, config.trainer.tensorboard)
     return Run(trainer, dataset, cost, tracker, clock, setup_seconds, report)
+
+
+def _is_finished(folder: Path, config: Config) -> bool:
+    """Whether there is nothing left to do: trained, and the test set read if it is to be."""
+    if not (folder / SUMMARY).exists():
+        return False
+    summary = json.loads((folder / SUMMARY).read_text())
+    return not config.trainer.test or summary["test_accuracy"] is not None
 
 
 def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:
