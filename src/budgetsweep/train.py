@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     try:
         config = to_config(cfg)
         folder = Path(hydra_cfg.runtime.output_dir)
-        compared = report if sweeping else None
+        compared = report if sweeping and _prunes(hydra_cfg.sweeper) else None
         summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
@@ -43,6 +43,12 @@ def main(cfg: DictConfig) -> float | list[float] | None:
             raise
     values = [summary[name] for name in config.objectives]
     return values[0] if len(values) == 1 else values
+
+
+def _prunes(sweeper: DictConfig) -> bool:
+    """Whether the sweeper gives up trials by what they report; if not, nobody need look."""
+    pruner = sweeper.get("pruner")
+    return pruner is not None and not str(pruner.get("_target_")).endswith("NopPruner")
 
 
 if __name__ == "__main__":

@@ -158,7 +158,10 @@ class TrainerConfig:
         0.05, "share of the target spread over all classes", ge=0, lt=1
     )
     ema: float = setting(
-        0.0, "decay of the moving average of the weights, a step; 0: off", ge=0, lt=1
+        0.0,
+        "decay of the moving average of the weights, a step, less at first; 0: off",
+        ge=0,
+        lt=1,
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where it runs")
     threads: int | None = setting(

@@ -48,8 +48,7 @@ class Trainer:
         )
         self.average: AveragedModel | None = None
         if config.trainer.ema:
-            update = get_ema_multi_avg_fn(config.trainer.ema)
-            self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
+            self.average = AveragedModel(self.network, multi_avg_fn=self._blend, use_buffers=True)
         self.epoch = 0
         self._logits: Callable[[Tensor], Tensor] = self.network.logits
         if config.trainer.compile:
@@ -110,6 +109,16 @@ class Trainer:
         self.scheduler.step()
         if self.average:
             self.average.update_parameters(self.network)
+
+    def _blend(self, average: list[Tensor], now: list[Tensor], updates: Tensor | int) -> None:
+        """Move the average towards the weights as they are, fast at first.
+
+        As TensorFlow's ExponentialMovingAverage with `num_updates`, and timm: the decay is at most
+        (1 + n) / (10 + n) after n steps, or a short run would keep much of its first weights.
+        """
+        n = self.scheduler.last_epoch - 1  # not `updates`, for which a GPU would be waited for
+        decay = min(self.config.trainer.ema, (1 + n) / (10 + n))
+        get_ema_multi_avg_fn(decay)(average, now, updates)
 
     def _refuse_divergence(self, losses: Tensor) -> None:
         """Raise DivergedError if a loss of this epoch's steps so far, (steps,), is not finite."""
