@@ -22,6 +22,7 @@ register()
 @hydra.main(config_path=str(CONF_DIR), config_name="config")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
+    from budgetsweep.training.number_format import share
     from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
 
     hydra_cfg = HydraConfig.get()
@@ -30,6 +31,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     try:
         config = to_config(cfg)
         folder = Path(hydra_cfg.runtime.output_dir)
+        if sweeping:
+            share(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)
         compared = report if sweeping and _prunes(hydra_cfg.sweeper) else None
         summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:

@@ -17,7 +17,6 @@ from sweeping import (
     JOBLIB,
     SEEDED,
     environment,
-    kill_all,
     leaderboard,
     leaderboard_csv,
     results,

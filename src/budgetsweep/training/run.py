@@ -75,7 +75,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
-    trainer = _trainer(config, dataset, state)
+    trainer = _trainer(config, folder, dataset, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
         clock, rows = Clock(**state["clock"]), state["rows"]
@@ -98,11 +98,13 @@ def _is_finished(folder: Path, config: Config) -> bool:
     return not config.trainer.test or summary["test_accuracy"] is not None
 
 
-def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:
+def _trainer(
+    config: Config, folder: Path, dataset: Dataset, state: dict[str, Any] | None
+) -> Trainer:
     device = choose_device(config.trainer.device)
     seed_everything(config.seed, -1)
     network = build_model(config.model, config.data).to(device)
-    fmt = Format(**state["format"]) if state else choose_format(network, config, device)
+    fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
     trainer = Trainer(network, config, dataset.train, device, fmt)
     if state:
         trainer.load_state_dict(state["trainer"])
