@@ -430,6 +430,60 @@ def test_the_training_loss_is_the_smoothed_cross_entropy() -> None:
     assert trainer.train_epoch() == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize("clip", [0.01, 1e9])
+def test_a_gradient_is_clipped_to_its_norm(clip: float) -> None:
+    trainer = trainer_of(small(f"optimizer.clip={clip}"))
+    norms = []
+
+    def measure(_: int) -> None:
+        grads = [p.grad for p in trainer.network.parameters() if p.grad is not None]
+        norms.append(float(torch.cat([g.flatten() for g in grads]).norm()))
+
+    trainer.train_epoch(measure)
+    free = trainer_of(small())
+    assert (max(norms) <= clip * 1.001) and (clip > 1 or min(norms) > clip * 0.99)
+    if clip > 1:
+        assert free.train_epoch() == trainer_of(small(f"optimizer.clip={clip}")).train_epoch()
+
+
+def unbalanced() -> tuple[Config, Trainer]:
+    """Three classes in twelve images: 8, 3, 1."""
+    config = small(
+        "augment=none", "data.classes=3", "trainer.class_weights=balanced",
+        "trainer.batch_size=12", "model.defaults.dropout=0",
+    )  # fmt: skip
+    labels = torch.tensor([0] * 8 + [1] * 3 + [2])
+    images = Images(torch.randint(0, 256, (12, 1, 16, 16), dtype=torch.uint8), labels)
+    network = build_model(config.model, config.data)
+    return config, Trainer(network, config, images, CPU, PLAIN)
+
+
+def test_balanced_classes_count_alike_in_the_training_loss() -> None:
+    """Without smoothing: the mean over classes of each class's mean."""
+    config, trainer = unbalanced()
+    config.trainer.label_smoothing = 0.0
+    labels = trainer.train_labels
+    with torch.no_grad():
+        log_p = trainer.network.train()(normalize(to_unit(trainer.train_images), config.data))
+        own = -log_p.gather(1, labels[:, None]).squeeze(1)
+        expected = sum(float(own[labels == c].mean()) for c in range(3)) / 3
+    assert trainer.train_epoch() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_targets_that_are_shares_of_classes_are_those_of_the_labels_where_they_are_whole(
+    weights: str,
+) -> None:
+    config, trainer = unbalanced()
+    if weights == "none":
+        trainer.class_weights = None
+    x = normalize(to_unit(trainer.train_images), config.data)
+    shares = F.one_hot(trainer.train_labels, 3).float()
+    with torch.no_grad():
+        by_labels, by_shares = (trainer._loss(x, y) for y in (trainer.train_labels, shares))
+    assert float(by_shares) == pytest.approx(float(by_labels), rel=1e-5)
+
+
 @pytest.mark.parametrize("batch", [1, 7, 50, 500])
 def test_evaluation_is_the_plain_loss_in_any_batch_size(batch: int) -> None:
     config = small(f"trainer.eval_batch_size={batch}", "model.defaults.dropout=0.5")
