@@ -276,6 +276,9 @@ class OptimizerConfig:
     nesterov: bool = setting(True, "sgd only: Nesterov's form of momentum")
     beta1: float = setting(0.9, "adamw only: decay of the mean gradient", ge=0, lt=1)
     beta2: float = setting(0.999, "adamw only: decay of the squared gradient", ge=0, lt=1)
+    clip: float | None = setting(
+        None, "largest norm of a step's gradient, over all weights; null: unlimited", gt=0
+    )
 
 
 @dataclass
@@ -289,6 +292,13 @@ class SchedulerConfig:
         0.3, "one_cycle, cosine: share of the run until the peak rate", ge=0, lt=1
     )
     start_factor: float = setting(0.04, "first learning rate, share of the peak", gt=0, le=1)
+    end_factor: float | None = setting(
+        None,
+        "one_cycle, cosine: last learning rate, share of the peak; null: start_factor / 10,000 under "
+        "one_cycle, 0 under cosine",
+        ge=0,
+        le=1,
+    )
     cycle_momentum: bool = setting(
         True, "one_cycle: momentum (beta1) falls from 0.95 to 0.85 while the rate rises"
     )
@@ -306,8 +316,16 @@ class TrainerConfig:
     label_smoothing: float = setting(
         0.05, "share of the target spread over all classes", ge=0, lt=1
     )
+    class_weights: Literal["none", "balanced"] = setting(
+        "none",
+        "balanced: in the training loss each class counts alike, however many images it has; the "
+        "loss is a weighted mean, so of the same size; validation and test losses stay unweighted",
+    )
     ema: float = setting(
-        0.0, "decay of the moving average of the weights, a step; 0: off", ge=0, lt=1
+        0.0,
+        "decay of the moving average of the weights, a step, less at first; 0: off",
+        ge=0,
+        lt=1,
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where it runs")
     threads: int | None = setting(
@@ -333,7 +351,11 @@ class TrainerConfig:
     look_images: int = setting(
         1_000, "validation images, at most, by whose loss a sweep compares its trials", ge=2
     )
-    test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
+    test: bool | None = setting(
+        None,
+        "read the test set once, after the last epoch; null: in a single run, and in no sweep "
+        "(a finished run reads it when it is given true and resume=true)",
+    )
     progress: bool = setting(True, "a progress bar where the output is a terminal")
     tensorboard: bool = setting(False, "write TensorBoard events too (needs the tensorboard extra)")
 
