@@ -13,13 +13,16 @@ from budgetsweep.config import CONF_DIR, Config, LayerConfig, check, register
 from budgetsweep.config.settings_page import settings
 from budgetsweep.errors import SettingError, UserError
 
-ROW = "width kernel padding stride conv activation norm order pool pool_type dropout residual"
+ROW = (
+    "width kernel padding stride dilation groups conv block expand squeeze_excite bias activation norm "
+    "order pool pool_type dropout residual projection_norm repeat after"
+)
 # A key that is added, renamed or removed changes what people's files and commands mean.
 KEYS = {
     "model": "name width_multiplier",
     "model.defaults": ROW,
     "model.layers.<name>": ROW,
-    "model.": "head",
+    "model.": "head head_hidden",
     "data": "name channels classes size mean std root mirror download path validation split_seed limit",
     "augment": "rotation shift scale shear flip",
     "optimizer": "name lr weight_decay momentum nesterov beta1 beta2",

@@ -37,10 +37,7 @@ def cost(*overrides: str) -> Cost:
 
 def one_row(width: int, classes: int) -> tuple[ModelConfig, DataConfig]:
     """A 1×1 convolution and a head over the average: 2·width + classes·(width + 1) parameters."""
-    row = LayerConfig(
-        width=width, kernel=1, padding=0, stride=1, conv="standard", activation="relu",
-        norm="none", order="conv_act_norm", pool=1, pool_type="max", dropout=0.0, residual=False,
-    )  # fmt: skip
+    row = LayerConfig(width=width, kernel=1, norm="none")
     return ModelConfig(layers={"only": row}, head="gap"), DataConfig(classes=classes)
 
 
@@ -78,7 +75,11 @@ def test_activation_memory_is_the_largest_input_and_output(model: str, largest: 
 
 def test_a_residual_row_keeps_its_input_too() -> None:
     rows = {layer.name: layer for layer in cost("model=residual").layers}
-    assert rows["block1"].activation_bytes == 4 * 3 * 12 * 14**2  # input, output, kept input
+    # One convolution: its input, which is kept for the addition, and its output.
+    assert rows["block1"].activation_bytes == 4 * 2 * 12 * 14**2
+    rows = {layer.name: layer for layer in cost("model=resnet8", "data=cifar10").layers}
+    # The second convolution: input, output, and the block's input.
+    assert rows["stack1"].activation_bytes == 4 * 3 * 16 * 32**2
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -93,7 +94,11 @@ def test_macs_agree_with_torchs_own_counter(model: str, size: int, channels: int
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_receptive_field_is_where_the_gradient_reaches(model: str) -> None:
-    rows = ["model.defaults.activation=none", "model.defaults.norm=none"]
+    rows = [
+        "model.defaults.activation=none",
+        "model.defaults.norm=none",
+        "model.defaults.bias=true",
+    ]
     config = compose(f"model={model}", *rows, "model.defaults.pool_type=avg", "data.size=64")
     network = build_model(config.model, config.data).eval()
     counted = cost_of(config.model, config.data).layers

@@ -6,11 +6,20 @@ against them, and `settings_page` lists them all.
 
 from __future__ import annotations
 
+from abc import ABCMeta
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from budgetsweep.own import Own
+
 # Figures of a run's summary that a sweep may optimize.
 OBJECTIVES = ("val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes")
+# What a row can name; a program's own join them (`budgetsweep.own`).
+BLOCKS = ("conv", "basic", "inverted")
+ACTIVATIONS = (
+    "relu", "relu6", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none",
+)  # fmt: skip
 
 
 def setting(
@@ -21,34 +30,76 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    choices: Callable[[], Sequence[str]] | None = None,
 ) -> Any:
-    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <)."""
+    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <) or its choices."""
     bounds = {"≥": ge, ">": gt, "≤": le, "<": lt}
-    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
+    bounds = {k: v for k, v in bounds.items() if v is not None}
+    metadata = {"help": help, "bounds": bounds, "choices": choices}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 @dataclass
-class LayerConfig:
+class LayerConfig(metaclass=ABCMeta):  # noqa: B024
     """One row of the network; what it leaves out (null) comes from `model.defaults`."""
 
-    width: int | None = setting(None, "output channels, before model.width_multiplier", ge=1)
-    kernel: int | None = setting(None, "side of the square kernel, pixels", ge=1, le=15)
-    padding: int | None = setting(None, "zero padding on each side, pixels", ge=0, le=15)
-    stride: int | None = setting(None, "step of the convolution, pixels", ge=1, le=8)
-    conv: Literal["standard", "separable"] | None = setting(
-        None, "standard, or separable: depthwise k×k followed by pointwise 1×1"
+    width: int | None = setting(
+        None,
+        "output channels, before model.width_multiplier; null for a depthwise convolution or a block "
+        "of one's own: as many as come in",
+        ge=1,
     )
-    activation: Literal["relu", "leaky_relu", "gelu", "silu", "hardswish", "none"] | None = setting(
-        None, "the nonlinearity"
+    kernel: int | None = setting(None, "side of the square kernel, pixels", ge=1, le=15)
+    padding: int | Literal["same"] | None = setting(
+        None,
+        "zero padding on each side, pixels; same: as much as keeps the map's size at stride 1",
+        ge=0,
+        le=120,
+    )
+    stride: int | None = setting(None, "step of the convolution, pixels", ge=1, le=8)
+    dilation: int | None = setting(None, "distance of the kernel's taps, pixels", ge=1, le=16)
+    groups: int | None = setting(
+        None,
+        "groups of the standard or pointwise convolutions; divides the channels before and after, "
+        "and scaled widths stay multiples of it",
+        ge=1,
+    )
+    conv: Literal["standard", "depthwise", "separable"] | None = setting(
+        None,
+        "standard; depthwise: each channel by itself; or separable: depthwise k×k, then pointwise "
+        "1×1, each with norm and activation",
+    )
+    block: str | None = setting(
+        None,
+        "conv: one convolution; basic: two and a skip (He et al. 2015); inverted: 1×1 to expand × "
+        "the channels, depthwise k×k, 1×1 to the width without activation, and a skip where shapes "
+        "allow (Sandler et al. 2018); or one's own (docs/own-layers.md)",
+        choices=lambda: (*BLOCKS, *Own().blocks),
+    )
+    expand: float | None = setting(
+        None, "inverted only: inner channels, as a multiple of those that come in", ge=1, le=16
+    )
+    squeeze_excite: float | None = setting(
+        None,
+        "channels of the gate, as a share of those it weighs (Hu et al. 2018), at the block's end, in "
+        "an inverted one after the depthwise convolution; 0: none",
+        ge=0,
+        le=1,
+    )
+    bias: bool | None = setting(
+        None,
+        "biases of the convolutions; null, in the defaults too: where no norm follows directly",
+    )
+    activation: str | None = setting(
+        None, "the nonlinearity", choices=lambda: (*ACTIVATIONS, *Own().activations)
     )
     norm: Literal["batch", "group", "none"] | None = setting(
         None, "batch norm, group norm (as many groups as divide the width, at most 8), or none"
     )
     order: Literal["conv_act_norm", "conv_norm_act", "norm_act_conv"] | None = setting(
-        None, "the sequence inside the row"
+        None, "the sequence around each convolution"
     )
     pool: int | None = setting(None, "window and step of the pooling after it; 1: none", ge=1, le=8)
     pool_type: Literal["max", "avg"] | None = setting(None, "max or average pooling")
@@ -56,8 +107,35 @@ class LayerConfig:
         None, "share of activations zeroed at the row's end in training", ge=0, lt=1
     )
     residual: bool | None = setting(
-        None, "add the row's input before pooling (1×1 projection where the width changes)"
+        None,
+        "add the block's input before pooling, by a 1×1 projection where shapes differ; null, in the "
+        "defaults too: as the block has it",
     )
+    projection_norm: bool | None = setting(
+        None, "a norm on that projection; null, in the defaults too: in all blocks but conv"
+    )
+    repeat: int | None = setting(
+        None,
+        "the block so many times: stride and a change of width in the first, pool and dropout once, "
+        "at the row's end; 0 leaves the row out",
+        ge=0,
+        le=64,
+    )
+    after: str | None = setting(
+        None, "of a row only: the row that this one follows; null: in the configuration's order"
+    )
+
+
+# OmegaConf first sets what `+model.layers.NAME.width=8` adds as a plain mapping.
+LayerConfig.register(dict)
+
+
+def _reference_row() -> LayerConfig:
+    return LayerConfig(
+        kernel=3, padding=0, stride=1, dilation=1, groups=1, conv="standard", block="conv",
+        expand=6.0, squeeze_excite=0.0, activation="relu", norm="batch", order="conv_act_norm",
+        pool=1, pool_type="max", dropout=0.0, repeat=1,
+    )  # fmt: skip
 
 
 @dataclass
@@ -66,12 +144,18 @@ class ModelConfig:
 
     name: str = setting("custom", "a label for tables and files")
     width_multiplier: float = setting(1.0, "scales the width of every row", gt=0, le=64)
-    defaults: LayerConfig = field(default_factory=LayerConfig)
+    defaults: LayerConfig = field(default_factory=_reference_row)
     layers: dict[str, LayerConfig | None] = field(default_factory=dict)
     head: Literal["conv", "gap"] = setting(
         "conv",
         "conv: a convolution over the whole remaining map (1×1 in the reference); "
         "gap: global average pooling, then a 1×1 convolution",
+    )
+    head_hidden: int | None = setting(
+        None,
+        "channels of a hidden layer in the head, before model.width_multiplier, with the defaults' "
+        "activation; null: none",
+        ge=1,
     )
 
 

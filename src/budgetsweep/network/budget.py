@@ -19,19 +19,45 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     A network that cannot be built at all (its feature map vanishes, say) has the one violation
     `shape`. With `budget.fit` the widths adapt, so that only what cannot be made to fit is over.
     """
-    model, data, budget = (OmegaConf.to_object(cfg[k]) for k in ("model", "data", "budget"))
-    assert isinstance(model, ModelConfig)
+    data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
     assert isinstance(data, DataConfig)
     assert isinstance(budget, BudgetConfig)
     try:
-        check(model, "model.")
+        model = _model(cfg)
         if budget.fit:
             model = fit(model, data, budget)
-        return {"shape": 0.0, **excess(cost_of(model, data), budget)}
+        cost = cost_of(model, data)
+        refuse_single_values(cost, cfg.trainer.batch_size)
+        return {"shape": 0.0, **excess(cost, budget)}
     except BudgetError:
-        return {"shape": 0.0, **excess(cost_of(narrowest(model), data), budget)}
+        return {"shape": 0.0, **excess(cost_of(narrowest(_model(cfg)), data), budget)}
     except SettingError:
         return {"shape": 1.0}
+
+
+def _model(cfg: DictConfig) -> ModelConfig:
+    # A row that an override added has no types yet.
+    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), cfg.model))
+    assert isinstance(model, ModelConfig)
+    check(model, "model.")
+    return model
+
+
+def refuse_single_values(cost: Cost, batch_size: int) -> None:
+    """Refuse a training whose batch norm would average over one value a channel.
+
+    Raises:
+        SettingError: the batch is one image, and a batch norm's map one pixel.
+    """
+    for layer in cost.layers:
+        if batch_size == 1 and layer.batch_norm_pixels == 1:
+            raise SettingError(
+                "trainer.batch_size",
+                batch_size,
+                f"the map in model.layers.{layer.name} has one pixel there, and batch norm cannot be "
+                "trained on a single value a channel.",
+                f"Train on batches of two images or more, or set model.layers.{layer.name}.norm=group.",
+            )
 
 
 def enforce(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> tuple[ModelConfig, Cost]:

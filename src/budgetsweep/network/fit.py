@@ -13,10 +13,12 @@ from budgetsweep.network.limits import LIMITS, excess
 def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConfig:
     """The model with the largest `width_multiplier` (to 1/10,000) that meets every limit.
 
-    Every cost grows with every width, and every width with the multiplier, so bisection finds it.
+    Found by bisection, since a wider network costs more. Nearly always: where widths meet, a residual
+    block's projection vanishes, so that a slightly wider network may cost less; what is found meets
+    every limit, and such a wider one may be missed.
 
     Raises:
-        BudgetError: even one channel a row is over a limit.
+        BudgetError: even the narrowest rows are over a limit.
     """
     if all(limit is None for limit in (getattr(budget, f) for f in LIMITS.values())):
         raise SettingError("budget.fit", "true", "needs a limit to fit to, such as", "budget=20k.")
@@ -29,7 +31,7 @@ def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConf
         least = cost_of(narrowest(model), data)
         name, _ = max(excess(least, budget).items(), key=lambda item: item[1])
         raise BudgetError(
-            f"nothing fits: with one channel a row the network still has "
+            f"nothing fits: at its narrowest the network still has "
             f"{getattr(least, name):,} {name.replace('_', ' ')}, and "
             f"budget.{LIMITS[name]}={getattr(budget, LIMITS[name]):,}. Drop rows "
             f"('model.layers.NAME=null'), use model.head=gap, or raise the limit."
@@ -42,5 +44,5 @@ def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConf
 
 
 def narrowest(model: ModelConfig) -> ModelConfig:
-    """The model with one channel a row."""
+    """The model with the fewest channels that its rows can have, mostly one."""
     return replace(model, width_multiplier=1e-9)

@@ -14,7 +14,7 @@ from budgetsweep.config import Config
 from budgetsweep.data import Dataset, load
 from budgetsweep.files import write_json
 from budgetsweep.folders import MODEL, SUMMARY
-from budgetsweep.network.budget import enforce
+from budgetsweep.network.budget import enforce, refuse_single_values
 from budgetsweep.network.factory import build_model
 from budgetsweep.training import checkpoint
 from budgetsweep.training.device import choose_device, keep_memory, seed_everything
@@ -70,6 +70,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
+    refuse_single_values(cost, min(config.trainer.batch_size, len(dataset.train)))
     trainer = _trainer(config, dataset, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
