@@ -35,7 +35,7 @@ KEYS = {
     "optimizer": "name lr weight_decay momentum nesterov beta1 beta2",
     "scheduler": "name warmup start_factor cycle_momentum step_epochs gamma",
     "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format compile first_look look_images test progress tensorboard",
-    "budget": "max_parameters max_macs max_activation_bytes fit",
+    "budget": "max_parameters max_macs max_weight_bytes max_activation_bytes bits min_receptive_field fit",
     "": "seed objectives resume",
 }
 

@@ -366,8 +366,24 @@ class BudgetConfig:
 
     max_parameters: int | None = setting(20_000, "trainable parameters", ge=1)
     max_macs: int | None = setting(None, "multiply-accumulates of one image's inference", ge=1)
-    max_activation_bytes: int | None = setting(
-        None, "largest input + output of one operation, float32, one image, bytes", ge=1
+    max_weight_bytes: int | str | None = setting(
+        None,
+        "flash: what all weights take at `bits` bits; bytes, or with a unit: 64kB (1,000), 64KiB (1,024)",
+        ge=1,
+    )
+    max_activation_bytes: int | str | None = setting(
+        None,
+        "RAM: most that is held at once during one image's inference, at `bits` bits a number; bytes, or "
+        "with a unit",
+        ge=1,
+    )
+    bits: Literal[32, 16, 8] = setting(
+        32,
+        "of a stored weight and activation on the device; with 8, biases and norms stay at 32 and each "
+        "output channel has a 32-bit scale",
+    )
+    min_receptive_field: int | None = setting(
+        None, "least side of the square of the image that the last row sees, pixels", ge=1
     )
     fit: bool = setting(
         False, "scale all widths to the largest network that fits, instead of refusing"
