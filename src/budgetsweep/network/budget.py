@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
+from budgetsweep.config import BudgetConfig, DataConfig, LayerConfig, ModelConfig, check
 from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.network.cost import Cost
@@ -41,9 +42,12 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
 
 
 def _model(cfg: DictConfig) -> ModelConfig:
-    # A row that an override added has no types yet.
-    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), cfg.model))
+    model = OmegaConf.to_object(cfg.model)
     assert isinstance(model, ModelConfig)
+    for name, row in model.layers.items():
+        if isinstance(row, dict):  # an override added it, and it has no types yet
+            typed: Any = OmegaConf.merge(OmegaConf.structured(LayerConfig), row)
+            model.layers[name] = OmegaConf.to_object(typed)
     check(model, "model.")
     return model
 
