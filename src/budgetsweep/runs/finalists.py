@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from budgetsweep.commands import training_command
 from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.folders import LEADERBOARD
 
@@ -76,9 +76,8 @@ def train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
 
     def train_one(seed: int) -> int:
         command = [
-            sys.executable, "-m", "budgetsweep.train", "trainer.progress=false",
-            "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
-            f"hydra.run.dir='{folder}/{seed}'",
+            *training_command(), "trainer.progress=false", "trainer.threads=1", *overrides,
+            f"seed={seed}", "trainer.test=true", "resume=true", f"hydra.run.dir='{folder}/{seed}'",
         ]  # fmt: skip
         return subprocess.run(command, check=False).returncode
 
