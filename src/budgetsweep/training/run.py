@@ -12,8 +12,9 @@ import torch
 
 from budgetsweep.config import Config
 from budgetsweep.data import Dataset, load
+from budgetsweep.errors import UserError
 from budgetsweep.files import write_json
-from budgetsweep.folders import MODEL, SUMMARY
+from budgetsweep.folders import CHECKPOINT, MODEL, SUMMARY
 from budgetsweep.network.budget import enforce
 from budgetsweep.network.factory import build_model
 from budgetsweep.training import checkpoint
@@ -107,7 +108,14 @@ def _trainer(
     fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
     trainer = Trainer(network, config, dataset.train, device, fmt)
     if state:
-        trainer.load_state_dict(state["trainer"])
+        try:
+            trainer.load_state_dict(state["trainer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{folder / CHECKPOINT} does not fit this network ({reason}): its layers were built by "
+                "other code. Remove it to start anew, or use another hydra.run.dir."
+            ) from None
     return trainer
 
 
