@@ -664,15 +664,15 @@ def test_plain_float32_stays_unless_bfloat16_is_clearly_faster(
 
 
 class Uneven(nn.Module):
-    """Takes half as long again in one of the layouts."""
+    """Takes a third longer in one of the layouts."""
 
     def __init__(self, slow: torch.memory_format) -> None:
         super().__init__()
-        self.slow, self.weight = slow, nn.Parameter(torch.eye(192))
+        self.slow, self.weight = slow, nn.Parameter(torch.eye(256))
 
     def forward(self, images: Tensor) -> Tensor:
         product = self.weight
-        for _ in range(30 if images.is_contiguous(memory_format=self.slow) else 20):
+        for _ in range(39 if images.is_contiguous(memory_format=self.slow) else 30):
             product = product @ self.weight
         return product[: len(images), :10].log_softmax(1)
 
@@ -695,7 +695,7 @@ def test_load_beside_it_does_not_change_the_choice(best: str) -> None:
     (slow,) = (layout for name, layout in layouts.items() if name != best)
     config = small("data.channels=3")
     candidates = [Format("fp32", name) for name in layouts]
-    for _ in range(5):
+    for _ in range(3):
         chosen = number_format.measure(Uneven(slow), config, CPU, candidates)
         assert chosen.memory_format == best
 

@@ -3,7 +3,7 @@
 Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
 """
 
-from budgetsweep.config.checks import check, to_config
+from budgetsweep.config.checks import check, check_objectives, to_config
 from budgetsweep.config.schema import (
     OBJECTIVES,
     AugmentConfig,
@@ -31,6 +31,7 @@ __all__ = [
     "SchedulerConfig",
     "TrainerConfig",
     "check",
+    "check_objectives",
     "register",
     "to_config",
 ]

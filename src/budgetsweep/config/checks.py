@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -24,10 +24,30 @@ def to_config(cfg: DictConfig) -> Config:
     assert isinstance(config, Config)
     _refuse_unknown(OmegaConf.to_container(cfg), dataclasses.asdict(config))
     check(config)
-    if not config.objectives or not set(config.objectives) <= set(OBJECTIVES):
-        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
-        raise SettingError("objectives", config.objectives, allowed)
+    _check_names(config.objectives)
     return config
+
+
+def check_objectives(objectives: Sequence[str], validation: int | str) -> None:
+    """Hold what a sweep is to optimize against what a run can give.
+
+    Raises:
+        SettingError: a figure is unknown, or of validation images where there are none.
+    """
+    _check_names(objectives)
+    if validation == 0 and any(name.startswith("val_") for name in objectives):
+        raise SettingError(
+            "objectives",
+            f"[{','.join(objectives)}]",
+            "there are no validation images to take it from.",
+            "Set data.validation, or objectives=[train_loss].",
+        )
+
+
+def _check_names(objectives: Sequence[str]) -> None:
+    if not objectives or not set(objectives) <= set(OBJECTIVES):
+        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
+        raise SettingError("objectives", list(objectives), allowed)
 
 
 def _refuse_unknown(given: Any, known: Any, prefix: str = "") -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from omegaconf import DictConfig, OmegaConf
 
-from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
+from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check, check_objectives
 from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.fit import fit, narrowest
 from budgetsweep.network.limits import LIMITS, excess
+from hydra_budget_sweeper.errors import SweepError
 
 
 def violations(cfg: DictConfig) -> Mapping[str, float]:
@@ -18,7 +19,14 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
 
     A network that cannot be built at all (its feature map vanishes, say) has the one violation
     `shape`. With `budget.fit` the widths adapt, so that only what cannot be made to fit is over.
+
+    Raises:
+        SweepError: no candidate could give the sweep's objectives.
     """
+    try:
+        check_objectives(cfg.objectives, cfg.data.validation)
+    except SettingError as error:
+        raise SweepError(str(error)) from None
     model, data, budget = (OmegaConf.to_object(cfg[k]) for k in ("model", "data", "budget"))
     assert isinstance(model, ModelConfig)
     assert isinstance(data, DataConfig)

@@ -72,11 +72,15 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
         log.info("finished before: %s", folder / SUMMARY)
         return None
 
+    device = choose_device(config.trainer.device)
     keep_memory()
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
-    trainer = _trainer(config, folder, dataset, state)
+    if config.trainer.batch_size > len(dataset.train):
+        told = "trainer.batch_size=%d is more than the %d training images: an epoch is one step"
+        log.warning(told, config.trainer.batch_size, len(dataset.train))
+    trainer = _trainer(config, folder, dataset, device, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
         clock, rows = Clock(**state["clock"]), state["rows"]
@@ -100,9 +104,12 @@ def _is_finished(folder: Path, config: Config) -> bool:
 
 
 def _trainer(
-    config: Config, folder: Path, dataset: Dataset, state: dict[str, Any] | None
+    config: Config,
+    folder: Path,
+    dataset: Dataset,
+    device: torch.device,
+    state: dict[str, Any] | None,
 ) -> Trainer:
-    device = choose_device(config.trainer.device)
     seed_everything(config.seed, -1)
     network = build_model(config.model, config.data).to(device)
     fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
