@@ -8,3 +8,6 @@ MODEL = "model.pt"
 SUMMARY = "summary.json"
 # a sweep's
 LEADERBOARD = "leaderboard.json"
+SWEEP = "sweep.json"
+STUDY = "study.journal"
+REPLICATION = "replicate/replication.json"

@@ -12,6 +12,8 @@ def number(value: Any) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
+    if isinstance(value, float) and value.is_integer() and 1e3 <= abs(value) < 1e12:
+        value = int(value)  # a count that was kept as a float
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
