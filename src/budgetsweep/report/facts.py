@@ -12,6 +12,7 @@ from typing import Any
 
 from budgetsweep.network.limits import LIMITS
 from budgetsweep.report.collect import Run, Sweep, Trial
+from budgetsweep.report.words import cost_name
 from budgetsweep.runs.finalists import is_at, reference_config
 
 
@@ -140,7 +141,7 @@ def misses(sweep: Sweep, trial: Trial) -> list[str]:
             value, allowed = cost(sweep, trial, name), limits(sweep).get(name)
             of = "" if value is None else f"{value:,} "
             end = "" if allowed is None else f", {allowed:,} allowed"
-            told.append(f"{of}{name.replace('_', ' ')}{end}: {100 * share:.0f} % too many")
+            told.append(f"{of}{cost_name(name)}{end}: {100 * share:.0f} % too many")
     return told
 
 

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from budgetsweep.report import facts
 from budgetsweep.report.collect import Run, Sweep, Trial
-from budgetsweep.report.words import number
+from budgetsweep.report.words import cost_name, number
 
 # Readable on white and on near-black.
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = (
@@ -59,7 +59,7 @@ def size_figure(sweep: Sweep) -> go.Figure:
             annotation={"text": f"budget {allowed:,}", "textangle": -90, "xanchor": "left"},
         )  # fmt: skip
     share = score.higher_is_better and all(0 <= p.y <= 1 for p in complete)
-    _axes(figure, name.replace("_", " "), score.name, percent=share)
+    _axes(figure, cost_name(name), score.name, percent=share)
     if view := score_view(sweep):
         figure.update_yaxes(range=view, selector={"overlaying": None})
     return figure

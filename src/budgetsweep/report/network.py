@@ -15,7 +15,7 @@ from budgetsweep.errors import UserError
 from budgetsweep.network.cost import Cost, LayerCost, cost_of
 from budgetsweep.network.limits import LIMITS
 from budgetsweep.report.page import Block, Confusion, Pictures, Section, Table, text
-from budgetsweep.report.words import count, percent
+from budgetsweep.report.words import cost_name, count, percent
 from budgetsweep.runs.loading import SavedRun, load_run
 
 N_WORST = 24
@@ -147,6 +147,8 @@ def _picture(image: Any) -> np.ndarray:
 
 def sections(looked: Looked, whose: str, beside: Cost | None = None) -> list[Section]:
     """The network's sections; `whose` names it, such as "the winner", `beside` is the reference."""
+    if looked.saved is None and looked.mistakes is None:
+        return [Section("The network", [text(looked.why_not)])]
     found = [Section("Layers", _layers(looked, beside))]
     if looked.mistakes is None:
         return [*found, Section("Confusion and mistakes", [text(looked.why_not)])]
@@ -195,7 +197,7 @@ def _layers(looked: Looked, beside: Cost | None) -> list[Block]:
         rows += [[n, *empty, "", "", *_layer(layer)[2:5]] for n, layer in there.items()]
         foot += _total(beside)[2:5]
     limits = [
-        f"{name.replace('_', ' ')} {getattr(cost, name):,} of {allowed:,} allowed"
+        f"{cost_name(name)} {getattr(cost, name):,} of {allowed:,} allowed"
         for name, key in LIMITS.items()
         if (allowed := getattr(budget, key)) is not None
     ]

@@ -28,12 +28,13 @@ from budgetsweep.report.page import (
     render,
     text,
 )
-from budgetsweep.report.words import count, duration, number, percent
+from budgetsweep.report.words import cost_name, count, duration, number, percent
 from budgetsweep.runs.comparison import comparison, remarks
 from budgetsweep.runs.loading import load_run
 
 FEWEST = 10  # trials that importances and parallel coordinates rest on
 FEW = 20  # under which importances are a hint
+MOST = 1_000  # of more, as many are taken evenly from the best to the worst
 
 _STATES = ("complete", "pruned", "over budget", "failed", "duplicate", "running")
 
@@ -129,7 +130,7 @@ def _most_missed(sweep: Sweep) -> str:
         return "not trained"
     names = {n for t in over for n, x in t.told.violations.items() if x > 0}
     by = {n: sum(t.told.violations.get(n, 0) > 0 for t in over) for n in names}
-    told = (f"{n} {name.replace('_', ' ')}" for name, n in sorted(by.items(), key=lambda i: -i[1]))
+    told = (f"{n} {cost_name(name)}" for name, n in sorted(by.items(), key=lambda i: -i[1]))
     return f"not trained; by limit: {', '.join(told)}" if by else "not trained"
 
 
@@ -144,7 +145,7 @@ def _best_facts(sweep: Sweep, best: Trial) -> list[tuple[str, str, str]]:
         size, limit = facts.cost(sweep, best, name), allowed.get(name)
         if size is not None:
             share = f"{100 * size / limit:.0f} % of {limit:,} allowed" if limit else "no limit"
-            found.append((f"its {name.replace('_', ' ')}", number(size), share))
+            found.append((f"its {cost_name(name)}", number(size), share))
     return found
 
 
@@ -236,7 +237,7 @@ def _replication(sweep: Sweep) -> list[Block]:
 def _size(sweep: Sweep) -> Section:
     several = len(sweep.results.directions) > 1
     score, name = facts.score_of(sweep), facts.binding(sweep)
-    title = f"{score.name} against {name.replace('_', ' ')}"
+    title = f"{score.name} against {cost_name(name)}"
     if several:
         title = f"{sweep.objectives[0]} against {sweep.objectives[1]}"
     title = title[:1].upper() + title[1:]
@@ -245,7 +246,7 @@ def _size(sweep: Sweep) -> Section:
         return Section(title, [text("No complete trial with a known size yet.")])
     best = facts.front(sweep, complete)
     told = percent if score.name == "validation accuracy" and not several else number
-    unit = sweep.objectives[1] if several else name.replace("_", " ")
+    unit = sweep.objectives[1] if several else cost_name(name)
     ends = [f"{p.x:,.6g} {unit}, {told(p.y)}" for p in (best[0], best[-1])] if best else []
     caption = "Each point is a trained candidate"
     if ends:
@@ -280,11 +281,15 @@ def _relations(sweep: Sweep) -> list[Section]:
     """Importances and parallel coordinates; left out where they would rest on too little."""
     values, name = facts.comparable(sweep)
     trials = [t for t in sweep.trials if t.told.number in values]
-    told = [values[t.told.number] for t in trials]
     names = figures.searched(trials)
     if len(trials) < FEWEST or len(names) < 2:
         return []
     n = count(len(trials), "trained trial")
+    if len(trials) > MOST:
+        trials.sort(key=lambda t: values[t.told.number])
+        trials = [trials[round(i * (len(trials) - 1) / (MOST - 1))] for i in range(MOST)]
+        n = f"{MOST:,} of {n}, evenly from the best to the worst"
+    told = [values[t.told.number] for t in trials]
     of = f"from the {name} of {n}"
     minimize = sweep.results.directions[0] == "minimize"
     parallel = (
@@ -403,7 +408,7 @@ def _trials(sweep: Sweep, beside: Path) -> TrialTable:
     names = list(dict.fromkeys(name for t in sweep.trials for name in t.told.params))
     short, cost = figures.short_names(names), facts.binding(sweep)
     head = [
-        "trial", "state", "rank", *sweep.objectives, "accuracy", cost.replace("_", " "), "epochs",
+        "trial", "state", "rank", *sweep.objectives, "accuracy", cost_name(cost), "epochs",
         "time", *(short[n] for n in names), "remark",
     ]  # fmt: skip
     places = {trial.number: place for place, trial in enumerate(sweep.results.trials)}
