@@ -11,3 +11,4 @@ LEADERBOARD = "leaderboard.json"
 SWEEP = "sweep.json"
 STUDY = "study.journal"
 REPLICATION = "replicate/replication.json"
+FORMAT = "number_format.json"  # how all runs below it compute

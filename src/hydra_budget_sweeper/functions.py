@@ -3,7 +3,9 @@
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +33,43 @@ class NamedFunctions:
         Raises:
             SweepError: It may not be called, or there is no such function; names `setting`.
         """
-        logging.getLogger("hydra.utils").disabled = True  # it logs what is raised as well
-        try:
-            with execution_whitelist(self._context.execution_whitelist, reset=True):
-                # Refuses what may not be called; the function itself, unlike a partial, pickles.
-                checked = {"_target_": name, "_partial_": True}
-                instantiate(checked, _execution_whitelist_=self._allowed)
-            return get_method(name)
-        except (HydraException, ImportError, AttributeError, ValueError, TypeError) as error:
-            raise SweepError(f"hydra.sweeper.{setting}={name}: {self._reason(error)}") from None
-        finally:
-            logging.getLogger("hydra.utils").disabled = False
+        with self._policy(name, setting):
+            # Refuses what may not be called; the function itself, unlike a partial, pickles.
+            checked = {"_target_": name, "_partial_": True}
+            instantiate(checked, _execution_whitelist_=self._allowed)
+            function = get_method(name)
+        return function
 
     def load_all(self, names: Sequence[str], setting: str) -> list[Callable[..., Any]]:
         """Import several, as `load` does."""
         return [self.load(name, setting) for name in names]
+
+    def partial(self, node: Mapping[str, Any], setting: str, also: Sequence[str]) -> partial[Any]:
+        """Resolve a node with `_target_`, and call the target with its arguments some time later.
+
+        Args:
+            also: Further names that may be called, as in `@hydra.main(execution_whitelist=...)`.
+
+        Raises:
+            SweepError: As `load` does.
+        """
+        allowed = [*also, *self._allowed]
+        with self._policy(str(node["_target_"]), setting):
+            made: partial[Any] = instantiate(
+                {**node, "_partial_": True}, _execution_whitelist_=allowed, _convert_="all"
+            )
+        return made
+
+    @contextmanager
+    def _policy(self, name: str, setting: str) -> Iterator[None]:
+        logging.getLogger("hydra.utils").disabled = True  # it logs what is raised as well
+        try:
+            with execution_whitelist(self._context.execution_whitelist, reset=True):
+                yield
+        except (HydraException, ImportError, AttributeError, ValueError, TypeError) as error:
+            raise SweepError(f"hydra.sweeper.{setting}={name}: {self._reason(error)}") from None
+        finally:
+            logging.getLogger("hydra.utils").disabled = False
 
     def _reason(self, error: Exception) -> str:
         text = " ".join(str(error).split())

@@ -167,7 +167,7 @@ def test_the_headline_counts_every_kind_of_trial_once(sweep: Path) -> None:
 
 def test_over_budget_says_over_which_limit_and_by_how_much(sweep: Path) -> None:
     assert headline(sweep)["over budget"] == ("1", "not trained; by limit: 1 parameters")
-    assert "1,500 parameters, 1,000 allowed: 50 % too many" in Page(write_report(sweep)).text
+    assert "parameters: 1,500 of 1,000, 500 over (50 %)" in Page(write_report(sweep)).text
 
 
 def test_failures_are_counted_by_their_cause(sweep: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_runs_mistakes_are_counted_on_the_test_set_it_read(trained: Path) -> N
     wrong = round(360 * (1 - summary["test_accuracy"]))
     assert f"On the 360 test images the network is right {360 - wrong:,} times" in page.text
     assert len([a for a in page.addresses if a.startswith("data:image/png")]) == min(24, wrong)
-    assert f"parameters {summary['parameters']:,} of 20,000 allowed" in page.text
+    assert f"parameters: {summary['parameters']:,} of 20,000, " in page.text
 
 
 def test_a_sweeps_winner_is_tried_on_validation_images(trained: Path) -> None:
@@ -456,7 +456,7 @@ def test_the_trial_table_is_sorted_by_its_headings_and_filtered(
         heads.find((b) => b.textContent === "objective").click();
         say("worst");
         const words = document.getElementById("words");
-        words.value = "too many";
+        words.value = "500 over";
         words.dispatchEvent(new Event("input"));
         say("words");
         words.value = "";

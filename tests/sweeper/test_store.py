@@ -121,7 +121,7 @@ def test_a_success_between_two_failures_counts_by_when_it_ended() -> None:
     store.fail("a", second.number, "bang")
     tally = Tally(store.study())
     tally.refresh()
-    assert tally.failures_in_a_row == [("run", "bang")]
+    assert [failure.error for failure in tally.failures_in_a_row] == ["bang"]
 
 
 def test_each_finished_trial_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_what_an_older_version_did_not_know_is_no_difference() -> None:
         "tag(log,interval(0.001,0.1))",
         "tag(log,int(interval(1,64)))",
         "range(0.0,1.5,0.5)",
-        "choice(null,0.1,true,'1',a)",
+        "choice(null,0.1,true,a)",
         "choice([8,16],[16,32])",
     ],
 )
@@ -178,6 +178,17 @@ def test_a_changed_space_is_told_in_hydras_grammar(written: str) -> None:
     before, _, told = line.partition(" → ")
     assert before == "space x: choice(a,b)"
     assert parse_space({"x": told}, [], {}).describe() == new
+
+
+def test_a_number_that_became_a_text_is_told_apart() -> None:
+    from hydra_budget_sweeper.space.parse import parse_space
+
+    old, new = (
+        parse_space({"x": text}, [], {}).describe() for text in ("choice(1,2)", "choice('1',2)")
+    )
+    (line,) = differences({"space": old}, {"space": new})
+    before, _, told = line.partition(" → ")
+    assert before.removeprefix("space x: ") != told
 
 
 def test_a_note_of_a_newer_version_is_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Nothing here knows torch, so that `--help` and a mistake in the configuration ar
 
 from budgetsweep.config.checks import check, to_config
 from budgetsweep.config.schema import (
+    BLOCKS,
     OBJECTIVES,
     AugmentConfig,
     BudgetConfig,
@@ -19,6 +20,7 @@ from budgetsweep.config.schema import (
 from budgetsweep.config.store import CONF_DIR, register
 
 __all__ = [
+    "BLOCKS",
     "CONF_DIR",
     "OBJECTIVES",
     "AugmentConfig",

@@ -27,9 +27,9 @@ class Run:
         return _json(self.folder / SUMMARY, {})
 
     @cached_property
-    def epochs(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv."""
-        return _epochs(self.folder / METRICS)
+    def rows(self) -> list[dict[str, float]]:
+        """Of metrics.csv: epochs, and looks within them."""
+        return _rows(self.folder / METRICS)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -40,6 +40,15 @@ class Run:
     def overrides(self) -> list[str]:
         """Of the command that started it."""
         return [str(o) for o in _yaml(self.folder / ".hydra/overrides.yaml", [])]
+
+    @cached_property
+    def epochs(self) -> list[dict[str, float]]:
+        """The rows of whole epochs. Looks of older releases lay in the same columns."""
+        return [
+            row
+            for row in self.rows
+            if "train_loss" in row or (row["epoch"].is_integer() and "look_loss" not in row)
+        ]
 
     def last(self, key: str) -> float | None:
         """A figure of the summary, or of the last epoch."""
@@ -181,7 +190,7 @@ def _yaml(path: Path, default: Any) -> Any:
     return content if isinstance(content, type(default)) else default
 
 
-def _epochs(path: Path) -> list[dict[str, float]]:
+def _rows(path: Path) -> list[dict[str, float]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import re
@@ -10,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from budgetsweep.network.limits import LIMITS
+from budgetsweep.config import BudgetConfig
+from budgetsweep.errors import SettingError
+from budgetsweep.network.limits import LIMITS, Measure
+from budgetsweep.network.limits import limits as budget_limits
 from budgetsweep.report.collect import Run, Sweep, Trial
 from budgetsweep.report.words import cost_name
 from budgetsweep.runs.finalists import is_at, reference_config
@@ -26,8 +30,13 @@ def setting(config: dict[str, Any], key: str) -> Any:
 
 def limits(sweep: Sweep) -> dict[str, int]:
     """What the budget limits, to what it allows."""
-    found = {name: setting(sweep.config, f"budget.{key}") for name, key in LIMITS.items()}
-    return {name: int(allowed) for name, allowed in found.items() if allowed is not None}
+    told = setting(sweep.config, "budget")
+    known = {f.name for f in dataclasses.fields(BudgetConfig)}
+    given = {k: v for k, v in told.items() if k in known} if isinstance(told, dict) else {}
+    try:
+        return budget_limits(BudgetConfig(**given))
+    except (SettingError, TypeError):
+        return {}
 
 
 def binding(sweep: Sweep) -> str:
@@ -38,11 +47,13 @@ def binding(sweep: Sweep) -> str:
 
 
 def cost(sweep: Sweep, trial: Trial, name: str) -> int | None:
-    """A candidate's cost: as counted, else from the share by which it misses the limit."""
-    if trial.run and isinstance(counted := trial.run.summary.get(name), int):
-        return counted
+    """A candidate's cost: from the share by which it misses or keeps the limit, else as counted."""
     share, allowed = trial.told.violations.get(name), limits(sweep).get(name)
-    return None if share is None or allowed is None else round(allowed * (1 + share))
+    if share is not None and allowed is not None:
+        least = LIMITS[name].startswith("min_")
+        return round(allowed * (1 - share if least else 1 + share))
+    counted = trial.run.summary.get(name) if trial.run else None
+    return counted if isinstance(counted, int) else None
 
 
 @dataclass(frozen=True)
@@ -139,9 +150,10 @@ def misses(sweep: Sweep, trial: Trial) -> list[str]:
             told.append("cannot be built: its feature map vanishes")
         elif share > 0:
             value, allowed = cost(sweep, trial, name), limits(sweep).get(name)
-            of = "" if value is None else f"{value:,} "
-            end = "" if allowed is None else f", {allowed:,} allowed"
-            told.append(f"{of}{cost_name(name)}{end}: {100 * share:.0f} % too many")
+            missed = f"over {cost_name(name)}"
+            if value is not None and allowed is not None:
+                missed = str(Measure(name, allowed, value, {}))
+            told.append(f"{missed} ({100 * share:.0f} %)")
     return told
 
 
@@ -157,10 +169,10 @@ def causes(sweep: Sweep) -> list[tuple[str, list[Trial]]]:
 def epochs_saved(sweep: Sweep) -> tuple[int, int] | None:
     """Epochs that pruned trials did not train, of those all trials would have taken."""
     full = setting(sweep.config, "trainer.epochs")
-    trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.epochs]
+    trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.rows]
     if not full or not trained:
         return None
-    done = round(sum(t.run.epochs[-1]["epoch"] for t in trained if t.run))
+    done = round(sum(t.run.rows[-1]["epoch"] for t in trained if t.run))
     return len(trained) * int(full) - done, len(trained) * int(full)
 
 
@@ -168,8 +180,8 @@ def run_time(run: Run) -> dict[str, float]:
     """Seconds of one run by what they went to."""
     keys = {"training": "train", "evaluating": "evaluate", "setting up": "setup"}
     found = {name: run.summary.get(f"{key}_seconds") for name, key in keys.items()}
-    if found["training"] is None and run.epochs:
-        found["training"] = run.epochs[-1].get("seconds")
+    if found["training"] is None and run.rows:
+        found["training"] = run.rows[-1].get("seconds")
     return {name: float(seconds) for name, seconds in found.items() if seconds is not None}
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from budgetsweep.config import Config
 from budgetsweep.errors import UserError
 from budgetsweep.network.cost import Cost, LayerCost, cost_of
-from budgetsweep.network.limits import LIMITS
+from budgetsweep.network.limits import measure
 from budgetsweep.report.page import Block, Confusion, Pictures, Section, Table, text
-from budgetsweep.report.words import cost_name, count, percent
+from budgetsweep.report.words import count, percent
 from budgetsweep.runs.loading import SavedRun, load_run
 
 N_WORST = 24
@@ -185,7 +185,7 @@ def warnings(looked: Looked) -> list[Block]:
 def _layers(looked: Looked, beside: Cost | None) -> list[Block]:
     if looked.cost is None or looked.saved is None:
         return [text(looked.why_not)]
-    cost, budget = looked.cost, looked.saved.config.budget
+    cost = looked.cost
     head = ["layer", "operations", "output", "parameters", "MACs", "receptive field"]
     rows, foot = [_layer(layer) for layer in cost.layers], _total(cost)
     if beside is not None:
@@ -196,12 +196,9 @@ def _layers(looked: Looked, beside: Cost | None) -> list[Block]:
             row += _layer(there.pop(row[0]))[2:5] if row[0] in there else empty
         rows += [[n, *empty, "", "", *_layer(layer)[2:5]] for n, layer in there.items()]
         foot += _total(beside)[2:5]
-    limits = [
-        f"{cost_name(name)} {getattr(cost, name):,} of {allowed:,} allowed"
-        for name, key in LIMITS.items()
-        if (allowed := getattr(budget, key)) is not None
-    ]
-    said = f"Against the budget: {'; '.join(limits)}." if limits else "There was no budget."
+    config = looked.saved.config
+    limits = "; ".join(map(str, measure(config.model, config.data, config.budget)[1]))
+    said = f"Against the budget: {limits}." if limits else "There was no budget."
     return [Table(head, rows, foot, words=3), text(said, kind="soft")]
 
 

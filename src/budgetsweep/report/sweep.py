@@ -419,7 +419,7 @@ def _trials(sweep: Sweep, beside: Path) -> TrialTable:
 
 def _row(sweep: Sweep, trial: Trial, names: list[str], cost: str, beside: Path) -> Row:
     told, run = trial.told, trial.run
-    epochs = run.epochs[-1]["epoch"] if run and run.epochs else None
+    epochs = run.rows[-1]["epoch"] if run and run.rows else None
     size = facts.cost(sweep, trial, cost)
     values = [*told.values, *[None] * len(sweep.objectives)][: len(sweep.objectives)]
     cells = [

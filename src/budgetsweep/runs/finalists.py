@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from budgetsweep.commands import training_command
 from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.files import write_json, write_text
 from budgetsweep.folders import REPLICATION
@@ -120,11 +121,12 @@ def over_budget(overrides: Sequence[str]) -> str:
         UserError: the overrides do not make a configuration.
     """
     from budgetsweep.config import to_config
+    from budgetsweep.data import resolve
     from budgetsweep.network.budget import enforce
 
     config = to_config(_task(overrides))
     try:
-        enforce(config.model, config.data, config.budget)
+        enforce(config.model, resolve(config.data), config.budget)
     except BudgetError as error:
         return f"The reference is left out, as it is {str(error).partition(';')[0]}."
     return ""
@@ -138,6 +140,8 @@ def compare(folder: Path, groups: Networks, n_seeds: int, overrides: Sequence[st
     left out, and the finalists are compared with the best of them; a finalist that is the
     reference is not trained twice.
     """
+    from budgetsweep.training.number_format import share  # torch takes seconds to import
+
     about = [f"{name}: `{' '.join(own)}`" for name, own in groups.items() if name != REFERENCE]
     why_not = over_budget([*groups[REFERENCE], *overrides])
     if why_not:
@@ -148,9 +152,9 @@ def compare(folder: Path, groups: Networks, n_seeds: int, overrides: Sequence[st
         del groups[name]
         about.append(f"{name} is the reference itself.")
     base = folder / "replicate"
-    fmt = _number_format(base, [*next(iter(groups.values())), *overrides])
+    share(folder)
     for name, own in groups.items():
-        _train(base / name, [*fmt, *own, *overrides], n_seeds)
+        _train(base / name, [*own, *overrides], n_seeds)
     results = {name: read_runs(base / name) for name in groups}
     text = comparison_table(results, about)
     write_json(folder / REPLICATION, results)
@@ -164,30 +168,6 @@ def _same_as_first(groups: Networks) -> list[str]:
         return []
     first = _task(groups[REFERENCE])
     return [n for n, own in groups.items() if n != REFERENCE and _task(own) == first]
-
-
-def _number_format(base: Path, overrides: Sequence[str]) -> list[str]:
-    """The number format for all runs: that of those finished before, else measured once here."""
-    import torch
-
-    from budgetsweep.config import to_config
-    from budgetsweep.network.budget import enforce
-    from budgetsweep.network.factory import build_model
-    from budgetsweep.training.device import choose_device
-    from budgetsweep.training.number_format import choose_format
-
-    made = [run for path in sorted(base.glob("*/")) for run in read_runs(path, missing_ok=True)]
-    if made:
-        precision, layout = made[0]["precision"], made[0]["memory_format"]
-    else:
-        torch.set_num_threads(1)  # as the runs
-        config = to_config(_task(overrides))
-        config.model, _ = enforce(config.model, config.data, config.budget)
-        device = choose_device(config.trainer.device)
-        network = build_model(config.model, config.data).to(device)
-        fmt = choose_format(network, config, device)
-        precision, layout = fmt.precision, fmt.memory_format
-    return [f"trainer.precision={precision}", f"trainer.memory_format={layout}"]
 
 
 def _overrides(folder: Path) -> list[str]:
@@ -205,8 +185,7 @@ def _train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
     def train_one(seed: int) -> int:
         place = QuotedString(str(folder / str(seed)), Quote.single).with_quotes()
         command = [
-            sys.executable, "-m", "budgetsweep.train", "trainer.progress=false",
-            "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
+            *training_command(), "trainer.progress=false", "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
             f"hydra.run.dir={place}",
         ]  # fmt: skip
         return subprocess.run(command, check=False).returncode

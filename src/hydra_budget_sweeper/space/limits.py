@@ -1,18 +1,15 @@
 """The user's limits: what a composed candidate violates, and by how much."""
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig
 
-from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.errors import FunctionError, SweepError
 
 Violations = dict[str, float]
-
-
-class LimitsError(Exception):
-    """The user's function raised, or returned what is no mapping of names to numbers."""
 
 
 class Limits:
@@ -38,7 +35,7 @@ class Limits:
         """Return each violation by its name.
 
         Raises:
-            LimitsError: The function raised, or returned no violations.
+            FunctionError: The function raised, or returned no violations.
             SweepError: The function raised one, which ends the sweep.
         """
         if self._function is None:
@@ -51,21 +48,21 @@ class Limits:
             raise self._error(f"{type(error).__name__}: {error}") from error
         if not isinstance(returned, Mapping):
             raise self._error(
-                f"it must return a mapping of names to numbers, but returned {returned!r}"
+                f"it must return a mapping of names to numbers, but returned {reprlib.repr(returned)}"
             )
         return {str(name): self._number(name, value) for name, value in returned.items()}
 
     def _number(self, name: Any, value: Any) -> float:
         try:
             number = math.nan if isinstance(value, str | bytes) else float(value)
-        except (TypeError, ValueError, OverflowError, RuntimeError):
+        except Exception:
             number = math.nan
         if math.isnan(number):
-            raise self._error(f"{name} must be a number, but got {value!r}")
+            raise self._error(f"{name} must be a number, but got {reprlib.repr(value)}")
         return number
 
-    def _error(self, what: str) -> LimitsError:
-        return LimitsError(f"hydra.sweeper.constraints={self._name}: {what}")
+    def _error(self, what: str) -> FunctionError:
+        return FunctionError(f"hydra.sweeper.constraints={self._name}: {what}")
 
 
 def excess(violations: Violations) -> float:

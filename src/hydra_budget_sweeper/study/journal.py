@@ -13,12 +13,12 @@ own line where the disk has no room for all of it.
 import errno
 import fcntl
 import json
-import logging
 import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +26,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from hydra_budget_sweeper.errors import SweepError
-
-log = logging.getLogger(__name__)
 
 # How long an append waits for room on a full disk, and how often it looks.
 FULL_DISK_SECONDS = 120.0
@@ -70,13 +68,14 @@ class SweepJournal(JournalFileBackend):
         # be waited for, and only results are worth the wait.
         to_disk = any(log.get("state") in _FINISHED for log in logs)
         # The lock is kept while waiting: whoever read the line already finds it in the same place.
+        # The time for the lock counts: others may be waiting for room, one after the other.
+        until = time.monotonic() + self._patience
         with self._locked() as file:
             if not _ends_whole_line(file):
                 self._mend(file)
-            self._wait_for_room(lambda: _append(file, lines.encode(), to_disk))
+            self._wait_for_room(until, lambda: _append(file, lines.encode(), to_disk))
 
-    def _wait_for_room(self, append: Callable[[], None]) -> None:
-        until = time.monotonic() + self._patience
+    def _wait_for_room(self, until: float, append: Callable[[], None]) -> None:
         told = False
         while True:
             try:
@@ -91,7 +90,7 @@ class SweepJournal(JournalFileBackend):
                         "then the same command on the same folder goes on."
                     ) from None
                 if not told:
-                    log.warning("%s: %s; waiting for room", self.path, error.strerror)
+                    _say(f"{self.path}: {error.strerror}; waiting for room")
                     told = True
                 time.sleep(_LOOK_SECONDS)
             else:
@@ -126,6 +125,12 @@ def journal_storage(path: Path) -> JournalStorage:
         return JournalStorage(SweepJournal(path))
     except (KeyError, TypeError, AttributeError) as error:
         raise SweepError(f"{path} cannot be read as a study: {error!r}") from None
+
+
+def _say(text: str) -> None:
+    # The log's files are most likely on the same disk.
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 def _append(file: BinaryIO, data: bytes, to_disk: bool) -> None:

@@ -1,10 +1,14 @@
 """What the sweep knows of one trial beyond what Optuna does."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optuna import Study
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_budget_sweeper.space.axes import Axis
@@ -55,11 +59,12 @@ def kind_of(trial: FrozenTrial) -> str:
     note = trial.system_attrs.get(NOTE, {})
     if note.get("duplicate_of") is not None:
         return "duplicates"
-    if trial.state is TrialState.COMPLETE:
-        return "complete"
     if trial.state is TrialState.FAIL:
         return "failed"
-    return "pruned" if note.get("started") else "over_budget"
+    # Told as complete, and as pruned by earlier versions: what was never started did not train.
+    if not note.get("started") and (trial.state is TrialState.PRUNED or is_over_budget(trial)):
+        return "over_budget"
+    return "complete" if trial.state is TrialState.COMPLETE else "pruned"
 
 
 def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
@@ -81,3 +86,25 @@ def suggest(trial: Trial, axis: Axis) -> Any:
         return trial.suggest_int(axis.name, d.low, d.high, step=d.step, log=d.log)
     assert isinstance(d, FloatDistribution)
     return trial.suggest_float(axis.name, d.low, d.high, step=d.step, log=d.log)
+
+
+def worst_values(directions: Sequence[StudyDirection]) -> list[float]:
+    """Return what no trial can be worse than, one an objective."""
+    return [-math.inf if d is StudyDirection.MAXIMIZE else math.inf for d in directions]
+
+
+def tell_quietly(
+    study: Study,
+    trial: Trial,
+    values: Sequence[float] | None,
+    state: TrialState = TrialState.COMPLETE,
+) -> bool:
+    """End a trial; return False if the sampler says by that that it has nothing left to try."""
+    try:
+        study.tell(trial, values=values, state=state)
+    except RuntimeError as error:
+        # The grid sampler stops the study after its last point; outside `optimize` that raises.
+        if "Study.stop" not in str(error):
+            raise
+        return False
+    return True

@@ -14,9 +14,8 @@ from typing import Any
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
-from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.errors import FunctionError, SweepError
 from hydra_budget_sweeper.space.limits import Violations, excess
-from hydra_budget_sweeper.study.sampler import reseed
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
@@ -91,25 +90,33 @@ class TrialLoop:
 
     def _suggest(self, trial: Trial) -> list[str]:
         """Draw the values still to be drawn; return the candidate's overrides."""
-        space, sampler, seed = self.plan.space, self.session.sampler, self.plan.seed
-        reseed(sampler, seed, trial.number)
+        space = self.plan.space
         if not all(axis.name in trial.params for axis in space.axes):
             # Drawn at once, before any single value: a trial cut off half-way draws the rest alike.
             trial.relative_params  # noqa: B018
         params: dict[str, Any] = {}
         for axis in space.axes:
             if space.active(axis, params):
-                reseed(sampler, seed, trial.number, axis.name)
                 params[axis.name] = suggest(trial, axis)
         if self.plan.extend is None:
             return space.overrides(params)
-        self.plan.extend(self.plan.master, trial)
+        self._extend(trial)
         if overlap := trial.params.keys() & space.fixed.keys():
             raise SweepError(
                 f"custom_search_space suggests {', '.join(sorted(overlap))}, which the command "
                 "line sets. Take it away from one of them."
             )
         return space.overrides(trial.params)
+
+    def _extend(self, trial: Trial) -> None:
+        """Let the user's function suggest more."""
+        assert self.plan.extend is not None
+        try:
+            self.plan.extend(self.plan.master, trial)
+        except (Exception, SystemExit) as error:
+            name = self.session.settings.custom_search_space
+            told = f"hydra.sweeper.custom_search_space={name}: {type(error).__name__}: {error}"
+            raise error if isinstance(error, SweepError) else FunctionError(told) from error
 
     def _admit(
         self,
@@ -126,7 +133,7 @@ class TrialLoop:
             trial.set_user_attr(name, text)
         with self.session.lock():
             if excess(violations) > 0:
-                self.store.tell(self.session.name, trial, TrialState.PRUNED)
+                self.store.tell_over_budget(self.session.name, trial)
                 return False
             tally = self.session.tally
             tally.refresh()
@@ -190,7 +197,7 @@ class TrialLoop:
         with self.session.lock():
             if not self.store.owns(owner, number):
                 return
-            if isinstance(error, SweepError):
+            if isinstance(error, SweepError | OSError):  # no fault of the trial's
                 self.store.put_back(owner, number)
                 self.store.stop(self.plan.run, Stop(str(error)))
             elif isinstance(error, Exception):

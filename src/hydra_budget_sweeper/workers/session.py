@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
-from hydra_budget_sweeper.study.sampler import build_pruner, build_sampler
+from hydra_budget_sweeper.study.pruner import build_pruner
+from hydra_budget_sweeper.study.sampler import SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.workers.liveness import Watch
@@ -40,9 +41,11 @@ class Plan:
     constraints: Limits
     extend: Callable[[DictConfig, Trial], None] | None
     seed: int
+    sampler: SeededSampler
     master: DictConfig
     example: tuple[str, ...]
     quiet: bool
+    still: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hidden(self) -> Path:
@@ -71,12 +74,11 @@ class Session:
         self.plan, self.settings = plan, plan.settings
         self.task, self.context = task, context
         self.name, self.interrupts = name, interrupts
-        self.sampler = build_sampler(self.settings.sampler, plan.seed, plan.space)
         pruner = build_pruner(self.settings.pruner, len(self.settings.directions))
-        self.store = StudyStore(plan.place.open_storage(), plan.place.name, self.sampler, pruner)
+        self.store = StudyStore(plan.place.open_storage(), plan.place.name, plan.sampler, pruner)
         self.tally = Tally(self.store.study(), plan.space)
         self.walk = Walk(plan.space, plan.seed)
-        self.watch = Watch(plan.hidden, self.settings.lease)
+        self.watch = Watch(plan.hidden, self.settings.lease, plan.still)
         self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg
         self._log_is_trials = False

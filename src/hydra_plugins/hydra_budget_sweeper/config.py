@@ -101,12 +101,16 @@ class BudgetSweeperConf:
           optimizer: choice(sgd,adamw)
           optimizer=sgd:
             optimizer.momentum: interval(0.8,0.99)
+
+    In `params` and `enqueue`, a `*` in a key stands for one part of the keys that there are, and
+    `times(low,high,step)` for a range about the present value: `layers.*.width: times(0.5,2,0.25)`.
     """
 
     _target_: str = "hydra_plugins.hydra_budget_sweeper.budget_sweeper.BudgetSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
 
-    # sampling algorithm, one of the stock sweeper's group; `seed` null draws one and keeps it
+    # sampling algorithm, one of the stock sweeper's group, or {_target_: package.Class, ...} of the
+    # application's own; `seed` null draws one and keeps it
     sampler: SamplerConfig = MISSING
 
     # minimize or maximize, or a list of them for several objectives
@@ -171,6 +175,10 @@ class BudgetSweeperConf:
 
     # work along with a sweep that is already running on the folder
     join: bool = False
+
+    # go on with a study that holds pickles of CMA-ES, which could run commands when they are read;
+    # counts on the command line only
+    trust_study: bool = False
 
     # seconds of silence after which a worker on another machine counts as dead
     lease: float = 30.0
