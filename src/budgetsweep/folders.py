@@ -8,3 +8,4 @@ MODEL = "model.pt"
 SUMMARY = "summary.json"
 # a sweep's
 LEADERBOARD = "leaderboard.json"
+FORMAT = "number_format.json"  # how all runs below it compute

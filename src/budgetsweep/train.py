@@ -22,6 +22,7 @@ register()
 @hydra.main(config_path=str(CONF_DIR), config_name="config")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
+    from budgetsweep.training.number_format import share
     from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
 
     hydra_cfg = HydraConfig.get()
@@ -30,7 +31,10 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     try:
         config = to_config(cfg)
         folder = Path(hydra_cfg.runtime.output_dir)
-        summary = run(config, folder, threads=threads, report=report if sweeping else None)
+        if sweeping:
+            share(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)
+        compared = report if sweeping and _prunes(hydra_cfg.sweeper) else None
+        summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:
@@ -42,6 +46,12 @@ def main(cfg: DictConfig) -> float | list[float] | None:
             raise
     values = [summary[name] for name in config.objectives]
     return values[0] if len(values) == 1 else values
+
+
+def _prunes(sweeper: DictConfig) -> bool:
+    """Whether the sweeper gives up trials by what they report; if not, nobody need look."""
+    pruner = sweeper.get("pruner")
+    return pruner is not None and not str(pruner.get("_target_")).endswith("NopPruner")
 
 
 if __name__ == "__main__":

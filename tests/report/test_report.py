@@ -340,7 +340,7 @@ def test_a_runs_mistakes_are_counted_on_the_test_set_it_read(trained: Path) -> N
     wrong = round(360 * (1 - summary["test_accuracy"]))
     assert f"On the 360 test images the network is right {360 - wrong:,} times" in page.text
     assert len([a for a in page.addresses if a.startswith("data:image/png")]) == min(24, wrong)
-    assert f"parameters {summary['parameters']:,} of 20,000 allowed" in page.text
+    assert f"parameters: {summary['parameters']:,} of 20,000, " in page.text
     assert (trained / "report/mistakes.png").exists()
 
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    # What is left to the data is a number by the time that anything uses it: `data.resolve`.
+    Number: TypeAlias = int
+    Numbers: TypeAlias = list[float]
+else:
+    Number = int | None
+    Numbers = list[float] | Literal["auto"]
 
 from budgetsweep.own import Own
 
@@ -167,19 +175,33 @@ class DataConfig:
         "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist", "usps", "cifar10",
         "digits", "image_folder",
     ] = setting("mnist", "the dataset")  # fmt: skip
-    channels: int = setting(1, "image channels: 1 grey, 3 colour", ge=1, le=3)
-    classes: int = setting(10, "number of classes", ge=2, le=10_000)
+    channels: Number = setting(
+        1, "image channels: 1 grey, 3 colour; null: from the data (image_folder)", ge=1, le=3
+    )
+    classes: Number = setting(
+        10, "number of classes; null: from the data (image_folder)", ge=2, le=10_000
+    )
     size: int = setting(28, "side of the square images, pixels", ge=1, le=512)
-    mean: list[float] = setting([0.1307], "per-channel mean of the training pixels in 0–1")
-    std: list[float] = setting([0.3081], "per-channel standard deviation of the training pixels")
+    mean: Numbers = setting(
+        [0.1307], "per-channel mean of the training pixels in 0–1; auto: computed from them"
+    )
+    std: Numbers = setting(
+        [0.3081], "per-channel standard deviation of the training pixels; auto: computed from them"
+    )
     root: str = setting("data", "folder that holds, or will hold, the datasets")
     mirror: str | None = setting(
         None, "URL or file:// folder with the dataset's original files; null: the official source"
     )
     download: bool = setting(True, "fetch missing files")
-    path: str | None = setting(None, "image_folder only: folder with one sub-folder a class")
-    validation: int = setting(
-        5_000, "images held out of the training set, stratified; 0: none", ge=0
+    path: str | None = setting(
+        None,
+        "image_folder only: folder with one sub-folder a class, or train/, val/, test/ of such",
+    )
+    validation: int | Literal["auto"] = setting(
+        5_000,
+        "images held out of the training set, stratified; 0: none; auto: an image folder's val/, "
+        "otherwise a fifth, at most 5,000",
+        ge=0,
     )
     split_seed: int = setting(
         0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32
@@ -191,13 +213,56 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random affine change of every training image, a new draw each epoch."""
+    """Random change of every training image, a new draw each epoch, in the order listed here."""
 
+    flip: bool = setting(False, "mirror images left to right")
+    flip_p: float = setting(0.5, "share of the images that are mirrored", ge=0, le=1)
     rotation: float = setting(0.0, "largest angle either way, degrees", ge=0, le=180)
     shift: float = setting(0.0, "largest shift either way, share of the side", ge=0, le=1)
     scale: float = setting(0.0, "largest change of size either way, share", ge=0, lt=1)
     shear: float = setting(0.0, "largest horizontal shear either way, degrees", ge=0, lt=90)
-    flip: bool = setting(False, "mirror half of the images left to right")
+    affine_p: float = setting(
+        1.0, "share of the images that are turned, shifted, scaled and sheared", ge=0, le=1
+    )
+    fill: Literal["auto", "black", "mean", "edge"] = setting(
+        "auto",
+        "what lies beside a turned or shifted image: data.mean, or its edge drawn on; auto: edge for "
+        "image_folder, otherwise black",
+    )
+    crop: float = setting(
+        0.0, "pad each side by this share of it, then cut the old size anywhere", ge=0, le=0.5
+    )
+    crop_padding: Literal["reflect", "replicate", "zero"] = setting(
+        "reflect", "what the padding shows: the image mirrored, its edge, or black"
+    )
+    crop_p: float = setting(1.0, "share of the images that are cropped", ge=0, le=1)
+    brightness: float = setting(0.0, "largest change of brightness either way, share", ge=0, le=1)
+    brightness_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    contrast: float = setting(0.0, "largest change of contrast either way, share", ge=0, le=1)
+    contrast_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    saturation: float = setting(
+        0.0, "largest change of saturation either way, share; colour only", ge=0, le=1
+    )
+    saturation_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    grey: float = setting(0.0, "share of the images that lose their colour", ge=0, le=1)
+    cutout: float = setting(
+        0.0, "side of a square covered with data.mean, share of the image's", ge=0, le=1
+    )
+    cutout_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    mixup: float = setting(
+        0.0,
+        "blend pairs of images and their labels, by shares from Beta(mixup, mixup)",
+        ge=0,
+        le=10,
+    )
+    mixup_p: float = setting(1.0, "share of the images that are blended", ge=0, le=1)
+    until: float = setting(
+        1.0,
+        "share of the run from which on all these probabilities fall, linearly, to 0 at its end; "
+        "1: they stay",
+        ge=0,
+        le=1,
+    )
 
 
 @dataclass
@@ -211,6 +276,9 @@ class OptimizerConfig:
     nesterov: bool = setting(True, "sgd only: Nesterov's form of momentum")
     beta1: float = setting(0.9, "adamw only: decay of the mean gradient", ge=0, lt=1)
     beta2: float = setting(0.999, "adamw only: decay of the squared gradient", ge=0, lt=1)
+    clip: float | None = setting(
+        None, "largest norm of a step's gradient, over all weights; null: unlimited", gt=0
+    )
 
 
 @dataclass
@@ -224,6 +292,13 @@ class SchedulerConfig:
         0.3, "one_cycle, cosine: share of the run until the peak rate", ge=0, lt=1
     )
     start_factor: float = setting(0.04, "first learning rate, share of the peak", gt=0, le=1)
+    end_factor: float | None = setting(
+        None,
+        "one_cycle, cosine: last learning rate, share of the peak; null: start_factor / 10,000 under "
+        "one_cycle, 0 under cosine",
+        ge=0,
+        le=1,
+    )
     cycle_momentum: bool = setting(
         True, "one_cycle: momentum (beta1) falls from 0.95 to 0.85 while the rate rises"
     )
@@ -241,8 +316,16 @@ class TrainerConfig:
     label_smoothing: float = setting(
         0.05, "share of the target spread over all classes", ge=0, lt=1
     )
+    class_weights: Literal["none", "balanced"] = setting(
+        "none",
+        "balanced: in the training loss each class counts alike, however many images it has; the "
+        "loss is a weighted mean, so of the same size; validation and test losses stay unweighted",
+    )
     ema: float = setting(
-        0.0, "decay of the moving average of the weights, a step; 0: off", ge=0, lt=1
+        0.0,
+        "decay of the moving average of the weights, a step, less at first; 0: off",
+        ge=0,
+        lt=1,
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where it runs")
     threads: int | None = setting(
@@ -268,7 +351,11 @@ class TrainerConfig:
     look_images: int = setting(
         1_000, "validation images, at most, by whose loss a sweep compares its trials", ge=2
     )
-    test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
+    test: bool | None = setting(
+        None,
+        "read the test set once, after the last epoch; null: in a single run, and in no sweep "
+        "(a finished run reads it when it is given true and resume=true)",
+    )
     progress: bool = setting(True, "a progress bar where the output is a terminal")
     tensorboard: bool = setting(False, "write TensorBoard events too (needs the tensorboard extra)")
 
@@ -279,8 +366,24 @@ class BudgetConfig:
 
     max_parameters: int | None = setting(20_000, "trainable parameters", ge=1)
     max_macs: int | None = setting(None, "multiply-accumulates of one image's inference", ge=1)
-    max_activation_bytes: int | None = setting(
-        None, "largest input + output of one operation, float32, one image, bytes", ge=1
+    max_weight_bytes: int | str | None = setting(
+        None,
+        "flash: what all weights take at `bits` bits; bytes, or with a unit: 64kB (1,000), 64KiB (1,024)",
+        ge=1,
+    )
+    max_activation_bytes: int | str | None = setting(
+        None,
+        "RAM: most that is held at once during one image's inference, at `bits` bits a number; bytes, or "
+        "with a unit",
+        ge=1,
+    )
+    bits: Literal[32, 16, 8] = setting(
+        32,
+        "of a stored weight and activation on the device; with 8, biases and norms stay at 32 and each "
+        "output channel has a 32-bit scale",
+    )
+    min_receptive_field: int | None = setting(
+        None, "least side of the square of the image that the last row sees, pixels", ge=1
     )
     fit: bool = setting(
         False, "scale all widths to the largest network that fits, instead of refusing"

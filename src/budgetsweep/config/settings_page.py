@@ -75,10 +75,11 @@ def settings(schema: Any = Config, prefix: str = "", node: Any = None) -> Iterat
 
 def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
-        return " | ".join(typing.get_args(kind))
+        return " | ".join(map(str, typing.get_args(kind)))
     args = [a for a in typing.get_args(kind) if a is not type(None)]
     if typing.get_origin(kind) is list:
         return f"list of {args[0].__name__}"
     if args:
-        return " | ".join([*(_type_name(a) for a in args), "null"])
+        null = ["null"] * (type(None) in typing.get_args(kind))
+        return " | ".join([*(_type_name(a) for a in args), *null])
     return str(kind.__name__)

@@ -8,10 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from budgetsweep.config import BudgetConfig, DataConfig, LayerConfig, ModelConfig, check
+from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
-from budgetsweep.network.cost import Cost, cost_of
+from budgetsweep.network.cost import Cost
 from budgetsweep.network.fit import fit, narrowest
-from budgetsweep.network.limits import LIMITS, excess
+from budgetsweep.network.limits import Measure, excess, limits, measure
 
 
 def violations(cfg: DictConfig) -> Mapping[str, float]:
@@ -23,15 +24,19 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
     assert isinstance(data, DataConfig)
     assert isinstance(budget, BudgetConfig)
+    data = resolve(data)
+    check(budget, "budget.")  # what cannot be read there is no candidate's fault
+    limits(budget)
     try:
         model = _model(cfg)
         if budget.fit:
             model = fit(model, data, budget)
-        cost = cost_of(model, data)
+        cost, measures = measure(model, data, budget)
         refuse_single_values(cost, cfg.trainer.batch_size)
-        return {"shape": 0.0, **excess(cost, budget)}
+        return {"shape": 0.0, **excess(measures)}
     except BudgetError:
-        return {"shape": 0.0, **excess(cost_of(narrowest(_model(cfg)), data), budget)}
+        _, measures = measure(narrowest(_model(cfg)), data, budget)
+        return {"shape": 0.0, **excess(measures)}
     except SettingError:
         return {"shape": 1.0}
 
@@ -72,20 +77,25 @@ def enforce(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> tuple
     """
     if budget.fit:
         model = fit(model, data, budget)
-    cost = cost_of(model, data)
-    for name, over in excess(cost, budget).items():
-        if over > 0:
-            raise BudgetError(_refusal(cost, name, getattr(budget, LIMITS[name])))
+    cost, measures = measure(model, data, budget)
+    if broken := [m for m in measures if m.over > 0]:
+        raise BudgetError(_refusal(broken[0], broken[1:]))
     return model, cost
 
 
-def _refusal(cost: Cost, name: str, limit: int) -> str:
-    value = getattr(cost, name)
-    largest = sorted(cost.layers, key=lambda layer: getattr(layer, name), reverse=True)[:3]
-    rows = ", ".join(f"{layer.name} {getattr(layer, name):,}" for layer in largest)
+def _refusal(first: Measure, others: list[Measure]) -> str:
+    also = "".join(f"; also over {m.key}={m.limit:,}, by {m.over:,}" for m in others)
+    if first.is_least:
+        return (
+            f"over budget: {first.words} {first.value:,}, {first.over:,} less than "
+            f"{first.key}={first.limit:,}{also}. Add rows, or give some a larger kernel, dilation, "
+            "stride or pool, or lower the limit."
+        )
+    largest = sorted(first.rows.items(), key=lambda row: row[1], reverse=True)[:3]
+    rows = ", ".join(f"{name} {value:,}" for name, value in largest)
     return (
-        f"over budget: {value:,} {name.replace('_', ' ')}, {value - limit:,} more than "
-        f"budget.{LIMITS[name]}={limit:,}; largest rows: {rows}. Make a row narrower "
-        f"(model.layers.{largest[0].name}.width=...), set budget.fit=true to scale all widths, "
+        f"over budget: {first.value:,} {first.words}, {first.over:,} more than "
+        f"{first.key}={first.limit:,}; largest rows: {rows}{also}. Make a row narrower "
+        f"(model.layers.{largest[0][0]}.width=...), set budget.fit=true to scale all widths, "
         f"or raise the limit."
     )

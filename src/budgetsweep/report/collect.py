@@ -36,9 +36,18 @@ class Run:
 
     folder: Path
     summary: dict[str, Any]  # empty until it is finished
-    epochs: list[dict[str, float]]  # the rows of metrics.csv
+    rows: list[dict[str, float]]  # of metrics.csv: epochs, and looks within them
     config: dict[str, Any]  # as composed
     overrides: list[str]
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """The rows of whole epochs. Looks of older releases lay in the same columns."""
+        return [
+            row
+            for row in self.rows
+            if "train_loss" in row or (row["epoch"].is_integer() and "look_loss" not in row)
+        ]
 
     def last(self, key: str) -> float | None:
         """A figure of the summary, or of the last epoch."""
@@ -132,7 +141,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder,
         _json(folder / SUMMARY, {}),
-        _epochs(folder / METRICS),
+        _rows(folder / METRICS),
         _yaml(folder / CONFIG, {}),
         [str(o) for o in _yaml(folder / ".hydra/overrides.yaml", [])],
     )
@@ -218,16 +227,17 @@ def _yaml(path: Path, default: Any) -> Any:
     return content if isinstance(content, type(default)) else default
 
 
-def _epochs(path: Path) -> list[dict[str, float]]:
+def _rows(path: Path) -> list[dict[str, float]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except OSError:
         return []
-    return [
+    numbers = [
         {key: float(value) for key, value in row.items() if key and _is_number(value)}
         for row in rows
     ]
+    return [row for row in numbers if "epoch" in row]
 
 
 def _is_number(text: str | None) -> bool:

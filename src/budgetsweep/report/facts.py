@@ -134,10 +134,10 @@ def _choices(run: Run) -> dict[str, str]:
 def epochs_saved(sweep: Sweep) -> tuple[int, int] | None:
     """Epochs that pruned trials did not train, of those all trials would have taken."""
     full = setting(sweep.config, "trainer.epochs")
-    trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.epochs]
+    trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.rows]
     if not full or not trained:
         return None
-    done = round(sum(t.run.epochs[-1]["epoch"] for t in trained if t.run))
+    done = round(sum(t.run.rows[-1]["epoch"] for t in trained if t.run))
     return len(trained) * int(full) - done, len(trained) * int(full)
 
 
@@ -145,8 +145,8 @@ def run_time(run: Run) -> dict[str, float]:
     """Seconds of one run by what they went to."""
     keys = {"training": "train", "evaluating": "evaluate", "setting up": "setup"}
     found = {name: run.summary.get(f"{key}_seconds") for name, key in keys.items()}
-    if found["training"] is None and run.epochs:
-        found["training"] = run.epochs[-1].get("seconds")
+    if found["training"] is None and run.rows:
+        found["training"] = run.rows[-1].get("seconds")
     return {name: float(seconds) for name, seconds in found.items() if seconds is not None}
 
 

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from budgetsweep.network.limits import LIMITS
+from budgetsweep.network.limits import measure
 from budgetsweep.report.page import Section, escape, paragraph, table
 from budgetsweep.report.winner import Mistakes, Winner
 from budgetsweep.report.words import count, percent
@@ -28,7 +28,8 @@ def sections(winner: Winner, whose: str) -> list[Section]:
 def _layers(winner: Winner) -> str:
     if winner.cost is None or winner.saved is None:
         return paragraph(winner.why_not)
-    cost, budget = winner.cost, winner.saved.config.budget
+    config = winner.saved.config
+    cost, measures = measure(config.model, config.data, config.budget)
     rows = [
         [
             layer.name, layer.operations, "×".join(map(str, layer.output)),
@@ -38,12 +39,8 @@ def _layers(winner: Winner) -> str:
     ]  # fmt: skip
     head = ["layer", "operations", "output", "parameters", "MACs", "receptive field"]
     foot = ["total", "", "", f"{cost.parameters:,}", f"{cost.macs:,}", ""]
-    limits = [
-        f"{name.replace('_', ' ')} {getattr(cost, name):,} of {allowed:,} allowed"
-        for name, key in LIMITS.items()
-        if (allowed := getattr(budget, key)) is not None
-    ]
-    said = f"Against the budget: {'; '.join(limits)}." if limits else "There was no budget."
+    limits = "; ".join(map(str, measures))
+    said = f"Against the budget: {limits}." if limits else "There was no budget."
     return table(head, rows, foot, words=3) + paragraph(said, "soft")
 
 

@@ -21,7 +21,10 @@ def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> st
     Runs that are finished, from an earlier call, are not repeated. A reference over the sweep's
     budget is left out, and the finalists are compared with the best of them.
     """
+    from budgetsweep.training.number_format import share  # torch takes seconds to import
+
     groups = networks(sweep, top)
+    share(sweep)
     why_not = over_budget([*groups[REFERENCE], *overrides])
     if why_not:
         del groups[REFERENCE]

@@ -46,13 +46,14 @@ def over_budget(overrides: Sequence[str]) -> str:
     from hydra.errors import HydraException
 
     from budgetsweep.config import CONF_DIR, register, to_config
+    from budgetsweep.data import resolve
     from budgetsweep.network.budget import enforce
 
     register()
     try:
         with hydra.initialize_config_dir(str(CONF_DIR)):
             config = to_config(hydra.compose("config", overrides=list(overrides)))
-        enforce(config.model, config.data, config.budget)
+        enforce(config.model, resolve(config.data), config.budget)
     except HydraException as error:
         raise UserError(str(error)) from None
     except BudgetError as error:

@@ -18,7 +18,7 @@ from budgetsweep.folders import CHECKPOINT
 _FREE = {
     "resume", "objectives", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
-    "trainer.compile", "trainer.first_look", "trainer.look_images",
+    "trainer.compile", "trainer.first_look", "trainer.look_images", "trainer.test",
 }  # fmt: skip
 
 

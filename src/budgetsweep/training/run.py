@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from budgetsweep.config import Config
-from budgetsweep.data import Dataset, load
+from budgetsweep.data import Dataset, load, normalization, resolve
 from budgetsweep.files import write_json
 from budgetsweep.folders import MODEL, SUMMARY
 from budgetsweep.network.budget import enforce, refuse_single_values
@@ -33,10 +33,12 @@ def run(
     *,
     threads: int,
     report: Reporter | None = None,
+    sweeping: bool = False,
 ) -> dict[str, Any]:
     """Train one network and write its folder; the summary, as in summary.json.
 
-    A finished folder is not trained again under `config.resume`: its summary is returned.
+    A finished folder is not trained again under `config.resume`: its summary is returned, after
+    the test set is read where `config.trainer.test` asks for it and it was not yet.
 
     Args:
         config: the run; see `budgetsweep.config`.
@@ -44,11 +46,14 @@ def run(
         threads: CPU threads where `trainer.threads` is null.
         report: told how the training goes, by the objective on validation images and the optimizer
             steps so far, before its end; may raise to end the run. None: nobody asks.
+        sweeping: the run is one of a sweep, where `trainer.test` null does not read the test set.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
         UserError: other mistakes in the configuration or the data.
     """
+    if config.trainer.test is None:
+        config.trainer.test = not sweeping
     if begun := _open(config, folder, threads, report):
         begun.train()
         _finish(begun)
@@ -59,10 +64,12 @@ def run(
 def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -> Run | None:
     """All that a run needs, from its checkpoint where there is one; None if it has finished."""
     started = time.perf_counter()
+    config.data = resolve(config.data)
     config.model, cost = enforce(config.model, config.data, config.budget)
     log.info("%s", describe(config, cost))
+    identity = checkpoint.identity(config)
     state = checkpoint.load(folder, config) if config.resume else None
-    if state and (folder / SUMMARY).exists():
+    if state and _is_finished(folder, config):
         log.info("finished before: %s", folder / SUMMARY)
         return None
 
@@ -71,7 +78,8 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
     refuse_single_values(cost, min(config.trainer.batch_size, len(dataset.train)))
-    trainer = _trainer(config, dataset, state)
+    config.data = normalization(config.data, dataset.train.images)
+    trainer = _trainer(config, folder, dataset, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
         clock, rows = Clock(**state["clock"]), state["rows"]
@@ -83,14 +91,24 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
         len(dataset.train), setup_seconds,
     )  # fmt: skip
     tracker = Tracker(folder, rows, config.trainer.tensorboard)
-    return Run(trainer, dataset, cost, tracker, clock, setup_seconds, report)
+    return Run(trainer, identity, dataset, cost, tracker, clock, setup_seconds, report)
 
 
-def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:
+def _is_finished(folder: Path, config: Config) -> bool:
+    """Whether there is nothing left to do: trained, and the test set read if it is to be."""
+    if not (folder / SUMMARY).exists():
+        return False
+    summary = json.loads((folder / SUMMARY).read_text())
+    return not config.trainer.test or summary["test_accuracy"] is not None
+
+
+def _trainer(
+    config: Config, folder: Path, dataset: Dataset, state: dict[str, Any] | None
+) -> Trainer:
     device = choose_device(config.trainer.device)
     seed_everything(config.seed, -1)
     network = build_model(config.model, config.data).to(device)
-    fmt = Format(**state["format"]) if state else choose_format(network, config, device)
+    fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
     trainer = Trainer(network, config, dataset.train, device, fmt)
     if state:
         trainer.load_state_dict(state["trainer"])
