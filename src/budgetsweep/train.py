@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from budgetsweep.config import CONF_DIR, OBJECTIVES, register, to_config
-from budgetsweep.errors import BudgetError, UserError
+from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
+from budgetsweep.errors import BudgetError, DivergedError, UserError
 from hydra_budget_sweeper import report
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
@@ -30,6 +30,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     threads = 1 if sweeping else available_cores()
     try:
         config = to_config(cfg)
+        if sweeping and not hydra_cfg.sweeper._target_.endswith("BasicSweeper"):
+            check_objectives(config.objectives, config.data.validation)
         folder = Path(hydra_cfg.runtime.output_dir)
         if sweeping:
             share(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)
@@ -39,6 +41,11 @@ def main(cfg: DictConfig) -> float | list[float] | None:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:
             sys.exit(str(error))
+        if isinstance(error, DivergedError):
+            # No mistake in a search over the rate, but a bad value, and none that could be named.
+            from optuna import TrialPruned
+
+            raise TrialPruned(str(error)) from error
         if isinstance(error, BudgetError):
             # For a sweeper that does not ask about the budget beforehand.
             summary = dict.fromkeys(OBJECTIVES, math.inf)

@@ -12,6 +12,8 @@ from torchvision.ops import SqueezeExcitation
 
 from budgetsweep.config import Config, DataConfig, LayerConfig, ModelConfig
 from budgetsweep.errors import SettingError
+from budgetsweep.exporting.onnx import run_onnx, to_onnx
+from budgetsweep.exporting.program import OnPixels, trace
 from budgetsweep.network.budget import violations
 from budgetsweep.network.cost import cost_of, count
 from budgetsweep.network.factory import build_model
@@ -302,3 +304,33 @@ def test_an_added_row_is_judged_by_the_budget() -> None:
     cfg = compose_raw("+model.layers.extra.width=500", "+model.layers.extra.kernel=1")
     parameters = 19_668 + (500 * 10 + 500 + 2 * 500) + (10 * 500 + 10) - 110
     assert violations(cfg)["parameters"] == pytest.approx((parameters - 20_000) / 20_000)
+
+
+EXPORTED = {
+    "basic": ["model=resnet8"],
+    "inverted, gated": [
+        "model=mobilenetv2", "model.defaults.squeeze_excite=0.25", "model.defaults.activation=prelu",
+    ],
+    "grouped, dilated, hidden": [
+        "model=separable", "model.layers.block2.groups=8", "model.layers.block3.dilation=2",
+        "+model.layers.more.conv=depthwise", "model.head_hidden=16", "model.layers.block1.repeat=2",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("overrides", EXPORTED.values(), ids=EXPORTED.keys())
+def test_what_is_counted_is_what_is_exported(overrides: list[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the onnx extra")
+    config = compose(*overrides)
+    network = OnPixels(network_of(config), config.data).eval()
+    program = trace(network, config.data)
+    model, stored = to_onnx(program, network, "0123456789")
+    counted = cost_of(config.model, config.data).parameters
+    assert counted == sum(p.numel() for p in program.parameters()) == stored
+    pixels = torch.rand(5, 1, 28, 28)
+    with torch.no_grad():
+        expected = network(pixels)
+    torch.testing.assert_close(program.module()(pixels), expected)
+    found = run_onnx(model.SerializeToString(), pixels)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from composing import MODELS, compose, options
 from reference_net import ReferenceNet
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from budgetsweep.config import DataConfig, LayerConfig, ModelConfig
 from budgetsweep.errors import SettingError
@@ -185,6 +186,9 @@ def test_the_count_is_what_the_built_network_holds(overrides: list[str]) -> None
     network, images, _ = built(overrides)
     cost = cost_of(config.model, config.data)
     assert cost.parameters == sum(p.numel() for p in network.parameters())
+    with FlopCounterMode(display=False) as counter:
+        network.eval()(images)
+    assert 2 * len(images) * cost.macs == counter.get_total_flops()
     x = images
     for layer, stage in zip(cost.layers, [*network.layers, network.head], strict=True):
         x = stage(x)

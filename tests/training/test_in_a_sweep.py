@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 TRAIN = [
     sys.executable, "-m", "budgetsweep.train", "data=digits", "model=tiny", "data.limit=96",
@@ -82,3 +83,37 @@ def test_all_trials_compute_alike_and_one_of_them_measured(swept: Path) -> None:
     assert all(s.items() >= chosen.items() for s in summaries(swept))
     assert len({s["parameters"] for s in summaries(swept)}) == 3
     assert len(json.loads((swept / "cache/budgetsweep/formats.json").read_text())) == 1
+
+
+def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> None:
+    done = sweep(
+        tmp_path, "optimizer.lr=choice(0.05,90,95,100)", "hydra.sweeper.n_trials=4",
+        "scheduler=constant", "model.defaults.norm=none", "optimizer.momentum=0.99",
+        "trainer.precision=fp32",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4/4 trained, 3 pruned, 0 failed" in done.stdout + done.stderr
+    (best,) = (
+        row for row in json.loads((tmp_path / "leaderboard.json").read_text()) if row["rank"]
+    )
+    assert best["params"] == {"optimizer.lr": 0.05}
+    reasons = [path.read_text() for path in tmp_path.glob("*/PRUNED")]
+    assert len(reasons) == 3 and all("loss became" in reason for reason in reasons)
+
+
+def test_an_objective_that_no_run_can_give_ends_a_sweep_before_any_training(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "optimizer.lr=interval(0.01,0.1)", "data.validation=0")
+    assert done.returncode == 1
+    for words in ("objectives=[val_loss]", "data.validation"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("0*")) == []
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = train(tmp_path, "trainer.device=cuda", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert "trainer.device=cuda: torch" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,7 +3,7 @@
 Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
 """
 
-from budgetsweep.config.checks import check, to_config
+from budgetsweep.config.checks import check, check_objectives, to_config
 from budgetsweep.config.schema import (
     BLOCKS,
     OBJECTIVES,
@@ -33,6 +33,7 @@ __all__ = [
     "SchedulerConfig",
     "TrainerConfig",
     "check",
+    "check_objectives",
     "register",
     "to_config",
 ]

@@ -32,10 +32,30 @@ def to_config(cfg: DictConfig) -> Config:
         raise SettingError(str(error.full_key), value, f"{reason}.") from None
     assert isinstance(config, Config)
     check(config)
-    if not config.objectives or not set(config.objectives) <= set(OBJECTIVES):
-        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
-        raise SettingError("objectives", config.objectives, allowed)
+    _check_names(config.objectives)
     return config
+
+
+def check_objectives(objectives: Sequence[str], validation: int | str) -> None:
+    """Hold what a sweep is to optimize against what a run can give.
+
+    Raises:
+        SettingError: a figure is unknown, or of validation images where there are none.
+    """
+    _check_names(objectives)
+    if validation == 0 and any(name.startswith("val_") for name in objectives):
+        raise SettingError(
+            "objectives",
+            f"[{','.join(objectives)}]",
+            "there are no validation images to take it from.",
+            "Set data.validation, or objectives=[train_loss].",
+        )
+
+
+def _check_names(objectives: Sequence[str]) -> None:
+    if not objectives or not set(objectives) <= set(OBJECTIVES):
+        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
+        raise SettingError("objectives", list(objectives), allowed)
 
 
 def _refuse_unknown(given: Any, known: Any, prefix: str = "") -> None:

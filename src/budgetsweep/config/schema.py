@@ -329,7 +329,11 @@ class TrainerConfig:
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where it runs")
     threads: int | None = setting(
-        None, "CPU threads; null: all cores in a single run, one in a sweep", ge=1, le=1024
+        None,
+        "CPU threads; null: all cores in a single run, one in a sweep; another number changes the last "
+        "bits of the results",
+        ge=1,
+        le=1024,
     )
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "auto: bfloat16 autocast where it was measured to be faster here"
@@ -401,7 +405,8 @@ class Config:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
-    seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**63)
+    # torch's generator on a CPU takes 32 bits: from 2³² on, seeds would repeat earlier runs.
+    seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**32)
     objectives: list[str] = setting(
         ["val_loss"], f"what a sweep gets back of each run; several of {', '.join(OBJECTIVES)}"
     )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
+from budgetsweep.config import (
+    BudgetConfig,
+    DataConfig,
+    LayerConfig,
+    ModelConfig,
+    check,
+    check_objectives,
+)
 from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.network.cost import Cost
 from budgetsweep.network.fit import fit, narrowest
 from budgetsweep.network.limits import Measure, excess, limits, measure
+from hydra_budget_sweeper.errors import SweepError
 
 
 def violations(cfg: DictConfig) -> Mapping[str, float]:
@@ -19,13 +28,20 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
 
     A network that cannot be built at all (its feature map vanishes, say) has the one violation
     `shape`. With `budget.fit` the widths adapt, so that only what cannot be made to fit is over.
+
+    Raises:
+        SweepError: no candidate could give the sweep's objectives.
     """
     data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
     assert isinstance(data, DataConfig)
     assert isinstance(budget, BudgetConfig)
-    data = resolve(data)
-    check(budget, "budget.")  # what cannot be read there is no candidate's fault
-    limits(budget)
+    try:
+        data = resolve(data)
+        check(budget, "budget.")
+        limits(budget)
+        check_objectives(cfg.objectives, data.validation)
+    except SettingError as error:  # no candidate's fault: none could do better
+        raise SweepError(str(error)) from None
     try:
         model = _model(cfg)
         if budget.fit:
@@ -41,9 +57,12 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
 
 
 def _model(cfg: DictConfig) -> ModelConfig:
-    # A row that an override added has no types yet.
-    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), cfg.model))
+    model = OmegaConf.to_object(cfg.model)
     assert isinstance(model, ModelConfig)
+    for name, row in model.layers.items():
+        if isinstance(row, dict):  # an override added it, and it has no types yet
+            typed: Any = OmegaConf.merge(OmegaConf.structured(LayerConfig), row)
+            model.layers[name] = OmegaConf.to_object(typed)
     check(model, "model.")
     return model
 

@@ -12,8 +12,9 @@ import torch
 
 from budgetsweep.config import Config
 from budgetsweep.data import Dataset, load, normalization, resolve
+from budgetsweep.errors import UserError
 from budgetsweep.files import write_json
-from budgetsweep.folders import MODEL, SUMMARY
+from budgetsweep.folders import CHECKPOINT, MODEL, SUMMARY
 from budgetsweep.network.budget import enforce, refuse_single_values
 from budgetsweep.network.factory import build_model
 from budgetsweep.training import checkpoint
@@ -73,13 +74,17 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
         log.info("finished before: %s", folder / SUMMARY)
         return None
 
+    device = choose_device(config.trainer.device)
     keep_memory()
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
     refuse_single_values(cost, min(config.trainer.batch_size, len(dataset.train)))
     config.data = normalization(config.data, dataset.train.images)
-    trainer = _trainer(config, folder, dataset, state)
+    if config.trainer.batch_size > len(dataset.train):
+        told = "trainer.batch_size=%d is more than the %d training images: an epoch is one step"
+        log.warning(told, config.trainer.batch_size, len(dataset.train))
+    trainer = _trainer(config, folder, dataset, device, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
         clock, rows = Clock(**state["clock"]), state["rows"]
@@ -103,15 +108,25 @@ def _is_finished(folder: Path, config: Config) -> bool:
 
 
 def _trainer(
-    config: Config, folder: Path, dataset: Dataset, state: dict[str, Any] | None
+    config: Config,
+    folder: Path,
+    dataset: Dataset,
+    device: torch.device,
+    state: dict[str, Any] | None,
 ) -> Trainer:
-    device = choose_device(config.trainer.device)
     seed_everything(config.seed, -1)
     network = build_model(config.model, config.data).to(device)
     fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
     trainer = Trainer(network, config, dataset.train, device, fmt)
     if state:
-        trainer.load_state_dict(state["trainer"])
+        try:
+            trainer.load_state_dict(state["trainer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{folder / CHECKPOINT} does not fit this network ({reason}): its layers were built by "
+                "other code. Remove it to start anew, or use another hydra.run.dir."
+            ) from None
     return trainer
 
 
