@@ -371,6 +371,19 @@ def test_a_runs_mistakes_are_counted_on_the_test_set_it_read(trained: Path) -> N
     assert f"parameters: {summary['parameters']:,} of 20,000, " in page.text
 
 
+def test_what_a_run_counted_is_what_its_network_does(trained: Path) -> None:
+    from budgetsweep.report.network import counted_by_the_run, find_mistakes
+    from budgetsweep.runs.loading import load_run
+
+    saved = load_run(trained)
+    counted, tried = counted_by_the_run(saved, test=True), find_mistakes(saved, test=True)
+    assert counted is not None and counted.split == tried.split == "test"
+    assert (counted.confusion == tried.confusion).all()
+    told = saved.summary["per_class"]
+    assert told["recall"] == pytest.approx(list(tried.recall))
+    assert counted_by_the_run(saved, test=False) is None  # a sweep's page knows nothing of the test
+
+
 def test_a_sweeps_winner_is_tried_on_validation_images(trained: Path) -> None:
     from budgetsweep.report.network import look_at
 
@@ -452,8 +465,8 @@ def test_the_trial_table_is_sorted_by_its_headings_and_filtered(
         const say = (name) => { document.body.dataset[name] = shown(); };
         heads.find((b) => b.textContent === "parameters").click();
         say("smallest");
-        heads.find((b) => b.textContent === "objective").click();
-        heads.find((b) => b.textContent === "objective").click();
+        heads.find((b) => b.textContent === "validation loss").click();
+        heads.find((b) => b.textContent === "validation loss").click();
         say("worst");
         const words = document.getElementById("words");
         words.value = "500 over";

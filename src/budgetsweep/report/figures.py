@@ -23,6 +23,7 @@ from budgetsweep.report.words import cost_name, number
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = (
     "#3b82f6", "#e8890c", "#16a34a", "#e5484d", "#8b95a5", "#a05cf0",
 )  # fmt: skip
+_NETWORKS = (BLUE, ORANGE, VIOLET, GREEN, RED, GREY)
 _WORST, _BEST, _BANDS = (120, 135, 160), (240, 140, 10), 6
 
 Curves = Sequence[tuple[str, Run]]
@@ -160,8 +161,9 @@ def curves_figure(groups: Mapping[str, Curves], key: str, title: str) -> go.Figu
     styles: dict[str, dict[str, Any]] = {
         "pruned": {"color": GREY, "width": 1.3, "dash": "dot"},
         "winner": {"color": ORANGE, "width": 3},
+        "complete": {"color": BLUE, "width": 1.3},
     }
-    for group, runs in groups.items():
+    for place, (group, runs) in enumerate(groups.items()):
         x, y, labels = list[float | None](), list[float | None](), list[str]()
         for label, run in runs:
             rows = [row for row in run.epochs if key in row]
@@ -173,7 +175,7 @@ def curves_figure(groups: Mapping[str, Curves], key: str, title: str) -> go.Figu
             figure.add_scatter(
                 x=x, y=y, text=labels, name=group, connectgaps=False,
                 mode="lines+markers" if single else "lines",
-                line=styles.get(group, {"color": BLUE, "width": 1.3}),
+                line=styles.get(group, {"color": _NETWORKS[place % 6], "width": 1.3}),
                 opacity=1 if group == "winner" else 0.6, showlegend=len(groups) > 1,
                 hovertemplate="%{text}, epoch %{x}: %{y:.4g}<extra></extra>",
             )  # fmt: skip
@@ -237,12 +239,11 @@ def seeds_figure(groups: Mapping[str, Sequence[tuple[str, float]]], band: Any = 
             band.low, band.high, fillcolor=GREEN, opacity=0.18, line_width=0, layer="below"
         )
         figure.add_hline(band.mean, line={"color": GREEN, "width": 2})
-    colors = [BLUE, ORANGE, VIOLET, GREEN, RED, GREY]
     for place, (name, pairs) in enumerate(groups.items()):
         figure.add_scatter(
             x=[seed for seed, _ in pairs], y=[value for _, value in pairs], mode="markers",
             name=plain(name), showlegend=len(groups) > 1,
-            marker={"color": colors[place % len(colors)], "size": 10},
+            marker={"color": _NETWORKS[place % 6], "size": 10},
             hovertemplate="seed %{x}: %{y:.3%}<extra></extra>",
         )  # fmt: skip
     _axes(figure, "seed", "accuracy", percent=True)

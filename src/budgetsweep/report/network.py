@@ -96,7 +96,23 @@ def look_at(folder: Path, test: bool) -> Looked:
     try:
         return Looked(saved, cost, find_mistakes(saved, test))
     except (UserError, OSError) as error:
-        return Looked(saved, cost, None, f"The images cannot be read here: {error}")
+        known = counted_by_the_run(saved, test)
+        return Looked(saved, cost, known, f"The images cannot be read here: {error}")
+
+
+def counted_by_the_run(saved: SavedRun, test: bool) -> Mistakes | None:
+    """What the run itself counted at its end, without the images; None where it is not fitting."""
+    told = saved.summary.get("per_class")
+    if not isinstance(told, dict) or (told.get("split") == "test" and not test):
+        return None
+    try:
+        confusion = np.array(told["confusion"], dtype=np.int64)
+    except (KeyError, TypeError, ValueError):
+        return None
+    n = len(saved.class_names)
+    if confusion.shape != (n, n) or confusion.sum() == 0:
+        return None
+    return Mistakes(str(told["split"]), saved.class_names, confusion, [])
 
 
 def find_mistakes(saved: SavedRun, test: bool) -> Mistakes:
@@ -156,7 +172,9 @@ def sections(looked: Looked, whose: str, beside: Cost | None = None) -> list[Sec
         *found,
         Section("Classes", _classes(looked.mistakes)),
         Section("Confusion", _confusion(looked.mistakes, whose)),
-        Section("Worst mistakes", _worst(looked.mistakes)),
+        Section(
+            "Worst mistakes", [text(looked.why_not)] if looked.why_not else _worst(looked.mistakes)
+        ),
     ]
 
 

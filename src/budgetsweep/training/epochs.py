@@ -42,6 +42,7 @@ class Run:
     clock: Clock
     setup_seconds: float
     report: Reporter | None
+    validated: Evaluation | None = None  # after the last epoch
 
     def train(self) -> None:
         """Go on to the last epoch."""
@@ -92,6 +93,7 @@ class Run:
                 lambda: evaluate(trainer.result, validation, trainer.config, trainer.fmt),
                 trainer.epoch, trainer.steps_per_epoch,
             )  # fmt: skip
+        self.validated = found
         # After the last epoch there is nothing left to save.
         if self._compared and trainer.epoch < trainer.config.trainer.epochs:
             looked = self._look(trainer.epoch, trainer.steps_per_epoch)
