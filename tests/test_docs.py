@@ -121,7 +121,7 @@ def script(page: Path) -> str:
 @pytest.mark.parametrize(
     "pages",
     [("docs/first-sweep.md", "docs/report.md"), ("docs/own-data.md",), ("docs/own-layers.md",),
-     ("docs/seeds.md",), ("README.md",)],
+     ("docs/seeds.md",), ("docs/microcontroller.md",), ("README.md",)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
 def test_a_guide_can_be_walked(pages: tuple[str, ...], mnist_root: Path, tmp_path: Path) -> None:
