@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from budgetsweep.config import CONF_DIR, OBJECTIVES, register, to_config
-from budgetsweep.errors import BudgetError, UserError
+from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
+from budgetsweep.errors import BudgetError, DivergedError, UserError
 from hydra_budget_sweeper import report
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
@@ -22,6 +22,7 @@ register()
 @hydra.main(config_path=str(CONF_DIR), config_name="config")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
+    from budgetsweep.training.number_format import share
     from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
 
     hydra_cfg = HydraConfig.get()
@@ -29,12 +30,22 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     threads = 1 if sweeping else available_cores()
     try:
         config = to_config(cfg)
+        if sweeping and not hydra_cfg.sweeper._target_.endswith("BasicSweeper"):
+            check_objectives(config.objectives, config.data.validation)
         folder = Path(hydra_cfg.runtime.output_dir)
-        summary = run(config, folder, threads=threads, report=report if sweeping else None)
+        if sweeping:
+            share(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)
+        compared = report if sweeping and _prunes(hydra_cfg.sweeper) else None
+        summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:
             sys.exit(str(error))
+        if isinstance(error, DivergedError):
+            # No mistake in a search over the rate, but a bad value, and none that could be named.
+            from optuna import TrialPruned
+
+            raise TrialPruned(str(error)) from error
         if isinstance(error, BudgetError):
             # For a sweeper that does not ask about the budget beforehand.
             summary = dict.fromkeys(OBJECTIVES, math.inf)
@@ -42,6 +53,12 @@ def main(cfg: DictConfig) -> float | list[float] | None:
             raise
     values = [summary[name] for name in config.objectives]
     return values[0] if len(values) == 1 else values
+
+
+def _prunes(sweeper: DictConfig) -> bool:
+    """Whether the sweeper gives up trials by what they report; if not, nobody need look."""
+    pruner = sweeper.get("pruner")
+    return pruner is not None and not str(pruner.get("_target_")).endswith("NopPruner")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from hydra_budget_sweeper.results.leaderboard import Leaderboard, rank
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
+from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.space.limits import Limits, Violations
-from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.parse import PARAMS, parse_space
+from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
@@ -94,10 +96,10 @@ class Sweep:
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context)
-        self.space = parse_space(
-            settings.params, arguments, _known_settings(config), context.config_loader
-        )
-        self.known_points = [read_point(entry, self.space) for entry in settings.enqueue]
+        self.known = _known_settings(config)
+        params = expand(settings.params, self.known, PARAMS)
+        self.space = parse_space(params, arguments, self.known, context.config_loader)
+        self.known_points = [self._point(entry) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
         sampler = recipe_of(settings.sampler, functions)
@@ -144,6 +146,11 @@ class Sweep:
             quiet=live,
         )
 
+    def _point(self, entry: Any) -> Params:
+        if isinstance(entry, Mapping):
+            entry = expand(entry, self.known, "hydra.sweeper.enqueue")
+        return read_point(entry, self.space)
+
     def _open_store(self) -> StudyStore:
         return StudyStore(self.place.open_storage(), self.place.name)
 
@@ -181,6 +188,8 @@ class Sweep:
             composer = Composer(self.context.config_loader, self.config)
             self.base = composer.compose(overrides, 0).task
         except (HydraException, OmegaConfBaseException) as error:
+            if missing := missing_setting(str(error), self.known):
+                raise SweepError(f"Cannot compose a candidate: {missing}") from None
             lines = [line for line in str(error).splitlines() if line.strip()]
             cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""
             raise SweepError(f"Cannot compose a candidate: {' '.join(lines)}{cause}") from None
@@ -291,13 +300,15 @@ class Sweep:
         log.info("Run it again: see %s", self.folder / BEST)
 
 
-def _known_settings(config: DictConfig) -> dict[str, Any]:
+def _known_settings(config: DictConfig) -> dict[str, str]:
     """Return what conditions may refer to beside searched parameters."""
     task = config.copy()
     with open_dict(task):
         del task["hydra"]
+    known = {k: override_text(v) for k, v in flatten(task).items() if not isinstance(v, list)}
     choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
-    return {**flatten(task), **{str(group): choice for group, choice in choices.items()}}
+    known.update({str(group): str(choice) for group, choice in choices.items()})
+    return known
 
 
 def _warn_of_pruner(settings: Settings) -> None:

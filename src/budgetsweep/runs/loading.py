@@ -42,6 +42,9 @@ def load_run(folder: Path) -> SavedRun:
     try:
         config.model.width_multiplier = summary["width_multiplier"]
         names = tuple(map(str, summary["class_names"]))
+        config.data.classes = len(names)
+        for key in ("channels", "mean", "std"):  # what the configuration may leave to the data
+            setattr(config.data, key, summary.get(key, getattr(config.data, key)))
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / SUMMARY}: is no summary of a run ({error!r}).") from None
     network = build_model(config.model, config.data)

@@ -102,6 +102,7 @@ class Monitor:
             "workers": self._settings.n_jobs,
             "seconds": round(time.monotonic() - self._start, 1),
             "share_feasible": self.share_feasible,
+            "directions": [d.name.lower() for d in self._store.directions],
             "best_trial": best.number if best else None,
             "best_value": best.values[0] if best else None,
         }

@@ -20,6 +20,7 @@ from hydra_budget_sweeper.space.grammar import (
     override_text,
     parse_all,
     plain_value,
+    read_value,
 )
 from hydra_budget_sweeper.space.space import Given, Space
 from hydra_budget_sweeper.space.written import Written, add, written_as
@@ -30,7 +31,7 @@ PARAMS = "hydra.sweeper.params"
 def parse_space(
     params: Mapping[str, Any],
     arguments: Iterable[str],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, str],
     loader: ConfigLoader | None = None,
 ) -> Space:
     """Read `hydra.sweeper.params`, then the command line, which wins.
@@ -38,7 +39,7 @@ def parse_space(
     Args:
         params: Parameter to values; `key=value` to a mapping of parameters that depend on it.
         arguments: The task's overrides on the command line.
-        settings: What conditions may also refer to: group choices and plain values, by key.
+        settings: What conditions may also refer to: group choices and plain values, as texts.
         loader: Hydra's; knows the config groups, which `glob` searches.
 
     Raises:
@@ -84,11 +85,11 @@ def _condition(text: str) -> Condition:
     return Condition(key_of(override), tuple(map(override_text, listed_values(override))))
 
 
-def _space(written: Sequence[Written], settings: Mapping[str, Any]) -> Space:
+def _space(written: Sequence[Written], settings: Mapping[str, str]) -> Space:
     """Settle the conditions on what is fixed; order the rest after what they depend on."""
     searched = {w.key for w in written if w.searched}
     fixed = [w for w in written if not (w.searched or w.override.is_delete())]
-    known = {**settings, **{w.key: w.override.value() for w in fixed}}
+    known = {**settings, **{w.key: override_text(w.override.value()) for w in fixed}}
     items: list[Given | Axis] = []
     for one in written:
         if not one.searched:
@@ -146,7 +147,7 @@ def _values(override: Override) -> Sequence[Any] | None:
 
 
 def _open(
-    when: tuple[Condition, ...], searched: set[str], known: Mapping[str, Any]
+    when: tuple[Condition, ...], searched: set[str], known: Mapping[str, str]
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that candidates decide, or None if one never holds."""
     for condition in when:
@@ -156,7 +157,7 @@ def _open(
                 "nor part of the configuration."
             )
     settled = [c for c in when if c.key not in searched]
-    if not all(c.allows(known[c.key]) for c in settled):
+    if not all(c.allows(read_value(known[c.key])) for c in settled):
         return None
     return tuple(c for c in when if c.key in searched)
 

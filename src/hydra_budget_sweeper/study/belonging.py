@@ -33,7 +33,7 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
     Raises:
         SweepError: Names the study that the folder belongs to.
     """
-    mark = _mark_of(place.folder)
+    mark = mark_of(place.folder)
     name, storage = mark.get("study"), mark.get("storage")
     if not mark or (place.storage is None and storage is None):
         return
@@ -61,7 +61,7 @@ def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours
         SweepError: The study belongs to another folder, or something else made it and it has
             trials or other directions.
     """
-    owner, mark = store.attribute(OWNER), _mark_of(place.folder)
+    owner, mark = store.attribute(OWNER), mark_of(place.folder)
     if owner is not None and place.storage is not None:
         _check_owner(owner, mark, place)
     if not ours:
@@ -80,7 +80,7 @@ def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace)
     marked, at_home = mark.get("id") == owner["id"], owner["host"] == socket.gethostname()
     if _is_same(theirs, place.folder) and (marked or (at_home and not mark)):
         return
-    moved_here = marked and _mark_of(theirs).get("id") != owner["id"]
+    moved_here = marked and mark_of(theirs).get("id") != owner["id"]
     if not moved_here:
         where = "" if at_home else f" on {owner['host']}"
         raise SweepError(
@@ -105,7 +105,8 @@ def _check_foreign(store: StudyStore, place: StudyPlace, directions: tuple[str, 
         )
 
 
-def _mark_of(folder: Path) -> dict[str, Any]:
+def mark_of(folder: Path) -> dict[str, Any]:
+    """Read which study a folder belongs to: its id, name and storage, without its password."""
     try:
         mark = json.loads((folder / WORKERS / _MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):

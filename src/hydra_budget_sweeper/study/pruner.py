@@ -28,7 +28,7 @@ def build_pruner(config: DictConfig, n_objectives: int) -> BasePruner:
 class OfReporting(BasePruner):
     """A pruner that is shown no complete trial that reported nothing.
 
-    Candidates over the limits are complete (see `StudyStore.tell_over_budget`), but none of the
+    Candidates over the limits are complete (see over_budget.py), but none of the
     `n_startup_trials` that are to finish before the first is pruned.
     """
 

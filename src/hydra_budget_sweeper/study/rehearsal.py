@@ -13,13 +13,14 @@ import optuna
 from omegaconf import DictConfig
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.over_budget import values_over_budget
 from hydra_budget_sweeper.study.pruner import build_pruner
 from hydra_budget_sweeper.study.sampler import Recipe, SeededSampler
-from hydra_budget_sweeper.study.trials import suggest, tell_quietly, worst_values
+from hydra_budget_sweeper.study.trials import suggest, tell_quietly
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +63,20 @@ def _propose(
     recipe: Recipe, space: Space, directions: Sequence[StudyDirection], limited: bool
 ) -> None:
     study = optuna.create_study(sampler=SeededSampler(recipe, 0, space), directions=directions)
+    trained: list[FrozenTrial] = []
     for number in range(_n_startup(recipe) + 1):
-        over = limited and number % 3 == 1
+        over = 0.5 if limited and number % 3 == 1 else -0.5
         trial = study.ask()
         _suggest(trial, space)
         if limited:
-            trial.set_constraint("limit", 1.0 if over else -1.0)
-        made_up = [math.cos(number + i) for i in range(len(directions))]
-        if not tell_quietly(study, trial, worst_values(directions) if over else made_up):
+            trial.set_constraint("limit", over)
+        values = [math.cos(number + i) for i in range(len(directions))]
+        if over > 0:
+            values = values_over_budget(recipe, directions, over, trained)
+        if not tell_quietly(study, trial, values):
             break
+        if over <= 0:
+            trained.append(study.get_trials(deepcopy=False)[number])
 
 
 def _n_startup(recipe: Recipe) -> int:

@@ -29,8 +29,8 @@ _SEQUENCES = (GridSampler, QMCSampler)
 
 # What is no news in a sweep with limits, and would be told at each trial.
 _NO_NEWS = (
-    "Clip non-finite values",  # of candidates over the limits, see StudyStore.tell_over_budget
-    "Constraints have been set, but",  # CMA-ES learns them from the values
+    "Clip non-finite values",  # of candidates over the limits, see over_budget.py
+    "Constraints have been set, but",  # CMA-ES learns of them by the values
 )
 
 
@@ -124,13 +124,14 @@ class SeededSampler(BaseSampler):
     """
 
     def __init__(self, recipe: Recipe, seed: int, space: Space) -> None:
-        self._recipe, self._seed, self._space = recipe, seed, space
+        self.recipe, self._seed, self._space = recipe, seed, space
         self._whole: tuple[int, BaseSampler] | None = None
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._for_trial(trial.number).infer_relative_search_space(study, trial)
+        # Begun anew here: a trial that was put back may be proposed twice by one worker.
+        return self._begin(trial.number).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -149,7 +150,7 @@ class SeededSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._for_trial(trial.number).before_trial(study, trial)
+        self._begin(trial.number).before_trial(study, trial)
 
     def after_trial(
         self,
@@ -163,16 +164,20 @@ class SeededSampler(BaseSampler):
 
     def _for_trial(self, number: int) -> BaseSampler:
         if self._whole is None or self._whole[0] != number:
-            # The grid draws by chance only past its last point; to make it anew takes its time.
-            kept = self._is_grid and number < (self._space.size() or 0)
-            self._whole = number, self._kept if kept else self._make(number)
+            return self._begin(number)
+        return self._whole[1]
+
+    def _begin(self, number: int) -> BaseSampler:
+        # The grid draws by chance only past its last point, and takes its time to be made.
+        kept = self._is_grid and number < (self._space.size() or 0)
+        self._whole = number, self._kept if kept else self._make(number)
         return self._whole[1]
 
     def _for_parameter(self, number: int, name: str) -> BaseSampler:
         return self._kept if self._is_grid else self._make(number, name)
 
     def _make(self, *draw: Any) -> BaseSampler:
-        if not self._recipe.is_seeded:
+        if not self.recipe.is_seeded:
             return self._kept
         digest = sha256(repr((self._seed, *draw)).encode()).digest()
         return self._make_by(int.from_bytes(digest[:4], "big"))
@@ -185,17 +190,17 @@ class SeededSampler(BaseSampler):
         with warnings.catch_warnings():
             # Settings that Optuna is about to drop are part of the stock configuration groups.
             warnings.simplefilter("ignore")
-            sampler = self._recipe.make(self._seed, seed, self._space)
+            sampler = self.recipe.make(self._seed, seed, self._space)
         if not isinstance(sampler, BaseSampler):
             raise SweepError(
-                f"hydra.sweeper.sampler: {self._recipe.function.__qualname__} must give a sampler "
+                f"hydra.sweeper.sampler: {self.recipe.function.__qualname__} must give a sampler "
                 f"of Optuna (optuna.samplers.BaseSampler), but gave {type(sampler).__name__}."
             )
         return sampler
 
     @property
     def _is_grid(self) -> bool:
-        return self._recipe.function is GridSampler
+        return self.recipe.function is GridSampler
 
 
 @contextmanager

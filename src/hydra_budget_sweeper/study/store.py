@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly, worst_values
+from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly
 
 log = logging.getLogger(__name__)
 
@@ -158,16 +158,6 @@ class StudyStore:
             self.update_note(number, **changes)
         tell_quietly(self.study(), number, values, state)
         return True
-
-    def tell_over_budget(self, owner: str, number: int) -> bool:
-        """End a trial of `owner` that a limit excludes, as `tell` does.
-
-        Complete, as Optuna's samplers expect what breaks a constraint: GP, NSGA and CMA-ES look at
-        complete trials only, and TPE, which looks at pruned ones too, learns the same from both.
-        Its value was never known. They either pass over it, or take the infinite for the worst
-        that was seen; none of them, `best_trial` or a plot takes it for a result.
-        """
-        return self.tell(owner, number, TrialState.COMPLETE, worst_values(self.directions))
 
     def fail(self, owner: str, number: int, error: str, traceback: str | None = None) -> None:
         """End a trial of `owner` that no worker can bring to its end."""

@@ -1,6 +1,5 @@
 """What the sweep knows of one trial beyond what Optuna does."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 from optuna import Study
 from optuna.distributions import IntDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_budget_sweeper.space.axes import Axis, Choice
@@ -84,11 +82,6 @@ def suggest(trial: Trial, axis: Axis) -> Any:
     if isinstance(d, IntDistribution):
         return trial.suggest_int(axis.name, d.low, d.high, step=d.step, log=d.log)
     return trial.suggest_float(axis.name, d.low, d.high, step=d.step, log=d.log)
-
-
-def worst_values(directions: Sequence[StudyDirection]) -> list[float]:
-    """Return what no trial can be worse than, one an objective."""
-    return [-math.inf if d is StudyDirection.MAXIMIZE else math.inf for d in directions]
 
 
 def tell_quietly(

@@ -14,6 +14,7 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.space.limits import Violations, excess
+from hydra_budget_sweeper.study.over_budget import values_over_budget
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
@@ -110,11 +111,11 @@ class TrialLoop:
         for name, text in self.plan.space.fixed.items():
             trial.set_user_attr(name, text)
         with self.session.lock():
-            if excess(violations) > 0:
-                self.store.tell_over_budget(self.session.name, trial.number)
-                return False
             tally = self.session.tally
             tally.refresh()
+            if (over := excess(violations)) > 0:
+                self._tell_over_budget(trial, over)
+                return False
             if self._is_duplicate(trial, digest):
                 return False
             if tally.claimed >= self.session.settings.n_trials:
@@ -124,6 +125,11 @@ class TrialLoop:
             overrides = list(candidate.overrides)
             self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
         return True
+
+    def _tell_over_budget(self, trial: Trial, over: float) -> None:
+        recipe, trained = self.plan.sampler.recipe, self.session.tally.finished
+        values = values_over_budget(recipe, self.store.directions, over, trained)
+        self.store.tell(self.session.name, trial.number, TrialState.COMPLETE, values)
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
         wanted, tally = candidate.subdir, self.session.tally
