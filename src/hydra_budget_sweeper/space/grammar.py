@@ -65,6 +65,20 @@ def override_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def fixed_text(override: Override) -> str:
+    """Write the value of an override that is no sweep as Hydra does, where that reads back.
+
+    Hydra escapes `${...}`, which in the name of a folder must not be resolved.
+    """
+    if override.is_list_extend():
+        return override.get_value_string()
+    ours, hydras = override_text(override.value()), override.get_value_element_as_str()
+    with suppress(HydraException):
+        if override_text(read_value(hydras)) == ours:
+            return hydras
+    return ours
+
+
 def plain_value(parsed: Any) -> Any:
     """Return what the grammar read as plain Python, quotes gone."""
     if isinstance(parsed, QuotedString):

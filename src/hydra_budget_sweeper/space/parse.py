@@ -15,6 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.axes import Axis, Choice, Condition, Range
 from hydra_budget_sweeper.space.grammar import (
+    fixed_text,
     key_of,
     listed_values,
     override_text,
@@ -89,7 +90,7 @@ def _space(written: Sequence[Written], settings: Mapping[str, str]) -> Space:
     """Settle the conditions on what is fixed; order the rest after what they depend on."""
     searched = {w.key for w in written if w.searched}
     fixed = [w for w in written if not (w.searched or w.override.is_delete())]
-    known = {**settings, **{w.key: override_text(w.override.value()) for w in fixed}}
+    known = {**settings, **{w.key: fixed_text(w.override) for w in fixed}}
     items: list[Given | Axis] = []
     for one in written:
         if not one.searched:
@@ -107,11 +108,7 @@ def _given(written: Written) -> Given:
     override = written.override
     if override.is_delete():
         return Given(written.name, None, override.input_line or written.name)
-    text = (
-        override.get_value_string()
-        if override.is_list_extend()
-        else override_text(override.value())
-    )
+    text = fixed_text(override)
     return Given(written.name, text, f"{written.name}={text}")
 
 
