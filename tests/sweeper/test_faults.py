@@ -49,7 +49,7 @@ if __name__ == "__main__":
 FILES = {
     "app.py": APP,
     "conf/config.yaml": "defaults:\n  - _self_\n  - override hydra/sweeper: budget\nx: 0\nwhat: null\n"
-    "returns: false\nhydra:\n  sweeper: {n_trials: 3, max_failure_rate: 1}\n",
+    "returns: false\nhydra:\n  sweeper: {n_trials: 3, max_failure_rate: 1, sampler: {seed: 1}}\n",
 }
 SWEEP = ["-m", "x=1,2,3,4", "hydra.sweep.dir=out"]
 
