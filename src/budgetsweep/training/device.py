@@ -16,8 +16,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         SettingError: there is no such device here.
     """
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name in there and not there[name]():
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(name, True):
         allowed = f"torch {torch.__version__} finds no such device here."
         raise SettingError("trainer.device", name, allowed, "Use auto or cpu.")
     if name != "auto":

@@ -185,7 +185,7 @@ def _step_seconds(
     A clock would count what other work on the same cores took as well.
     """
     device = images.device
-    network.train().to(memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
+    network.train().to(memory_format=fmt.torch_memory_format)
     images = images.contiguous(memory_format=fmt.torch_memory_format)
     now = time.process_time if device.type == "cpu" else time.perf_counter
     _synchronize(device)

@@ -19,6 +19,8 @@ from budgetsweep.training.device import seed_everything
 from budgetsweep.training.number_format import Format
 from budgetsweep.training.optim import build_optimizer, build_scheduler
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 _CHECK_EVERY = 64  # steps between two looks at the loss; each look waits for the device
 
 
@@ -116,7 +118,7 @@ class Trainer:
         if self.average:
             self.average.update_parameters(self.network)
 
-    def _blend(self, average: list[Tensor], now: list[Tensor], updates: Tensor | int) -> None:
+    def _blend(self, average: Tensors, now: Tensors, updates: Tensor | int) -> None:
         """Move the average towards the weights as they are, fast at first.
 
         As TensorFlow's ExponentialMovingAverage with `num_updates`, and timm: the decay is at most
