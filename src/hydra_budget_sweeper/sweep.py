@@ -21,10 +21,7 @@ from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, BestFile
 from hydra_budget_sweeper.results.command import setting
-from hydra_budget_sweeper.results.leaderboard import (
-    Leaderboard,
-    rank,
-)
+from hydra_budget_sweeper.results.leaderboard import Leaderboard, rank
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
@@ -107,7 +104,7 @@ class Sweep:
         limits, custom = settings.constraints, settings.custom_search_space
         sampler = recipe_of(settings.sampler, functions)
         self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
-        self.on_end = functions.load_all(settings.on_end, "on_end")
+        self.on_end = [functions.load(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
         rehearse(
             sampler,
@@ -230,9 +227,7 @@ class Sweep:
                 raise SweepError(f"No candidate is within the limits: {nearest}.")
 
     def _judge(self, overrides: Sequence[str]) -> Violations:
-        candidate = self.composer.compose(overrides, 0)
-        with candidate.as_current_job():
-            return self.constraints.violations(candidate.task)
+        return self.constraints.judge(self.composer.compose(overrides, 0))
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)

@@ -19,8 +19,9 @@ from sqlalchemy.engine import make_url
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank
 from hydra_budget_sweeper.space.grammar import read_value
+from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.belonging import mark_of
-from hydra_budget_sweeper.study.place import JOURNAL, without_secrets
+from hydra_budget_sweeper.study.place import JOURNAL
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import kind_of, note_of
 
@@ -154,7 +155,7 @@ def _open(folder: Path, storage: str | None) -> Study | None:
 
 
 def _open_database(url: str, name: str) -> Study:
-    shown = without_secrets(url, url)
+    shown = without_password(url)
     try:
         if "***" in url:
             raise ValueError("its password is not kept in the folder; give the storage's URL")
@@ -164,7 +165,7 @@ def _open_database(url: str, name: str) -> Study:
         opened = RDBStorage(url, skip_table_creation=True)
         return optuna.load_study(study_name=name, storage=opened)
     except Exception as error:  # whatever the database's driver raises
-        told = " ".join(without_secrets(str(error), url).split())[:300]
+        told = " ".join(without_password(str(error), url).split())[:300]
         raise _Unreachable(f"Study {name} in {shown} cannot be read: {told}") from None
 
 

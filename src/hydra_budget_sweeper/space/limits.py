@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from hydra_budget_sweeper.errors import FunctionError, SweepError
+from hydra_budget_sweeper.compose import Candidate
+from hydra_budget_sweeper.errors import FunctionError, faults_of
 
 Violations = dict[str, float]
 
@@ -26,10 +27,15 @@ class Limits:
         self, function: Callable[[DictConfig], Any] | None, name: str | None = None
     ) -> None:
         self._function = function
-        self._name = name
+        self._name = f"hydra.sweeper.constraints={name}"
 
     def __bool__(self) -> bool:
         return self._function is not None
+
+    def judge(self, candidate: Candidate) -> Violations:
+        """Return the violations of a candidate, `${hydra:...}` being its own job's."""
+        with candidate.as_current_job():
+            return self.violations(candidate.task)
 
     def violations(self, config: DictConfig) -> Violations:
         """Return each violation by its name.
@@ -40,12 +46,8 @@ class Limits:
         """
         if self._function is None:
             return {}
-        try:
+        with faults_of(self._name):
             returned = self._function(config)
-        except SweepError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._error(f"{type(error).__name__}: {error}") from error
         if not isinstance(returned, Mapping):
             raise self._error(
                 f"it must return a mapping of names to numbers, but returned {reprlib.repr(returned)}"
@@ -62,7 +64,7 @@ class Limits:
         return number
 
     def _error(self, what: str) -> FunctionError:
-        return FunctionError(f"hydra.sweeper.constraints={self._name}: {what}")
+        return FunctionError(f"{self._name}: {what}")
 
 
 def excess(violations: Violations) -> float:

@@ -66,8 +66,6 @@ def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours
         _check_owner(owner, mark, place)
     if not ours:
         _check_foreign(store, place, directions)
-    elif owner is None:
-        _check_unmarked(store, place)
     identifier = (owner or mark or {}).get("id") or uuid.uuid4().hex
     here = {"id": identifier, "folder": str(place.folder), "host": socket.gethostname()}
     if owner != here:
@@ -89,15 +87,6 @@ def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace)
             f"The {place} belongs to the sweep in {theirs}{where}. To go on with it: "
             f"hydra.sweep.dir={override_text(str(theirs))}. To start another sweep here: another "
             "hydra.sweeper.study_name."
-        )
-
-
-def _check_unmarked(store: StudyStore, place: StudyPlace) -> None:
-    # Made before studies knew their folder: its workers left their lock there.
-    if store.trials() and not (place.folder / WORKERS / "claim.lock").exists():
-        raise SweepError(
-            f"The {place} belongs to a sweep in another folder, whose name an older version did "
-            f"not write down. Go on in that one (hydra.sweep.dir=...). {_ANOTHER}"
         )
 
 

@@ -13,9 +13,7 @@ from optuna.exceptions import DuplicatedStudyError
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.axes import described_in_words
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.space.written import plain_key
 from hydra_budget_sweeper.study.belonging import bind, check_folder
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
@@ -34,7 +32,7 @@ def identity_of(settings: Settings, space: Space, base: DictConfig) -> dict[str,
         space: The searched one.
         base: What a candidate's task gets; what is searched in it is left out.
     """
-    searched = {plain_key(axis.target).split("@")[0] for axis in space.axes}
+    searched = {axis.key.partition("@")[0] for axis in space.axes}
     return {
         "space": space.describe(),
         "direction": list(settings.directions),
@@ -142,10 +140,6 @@ def differences(
                 continue
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
-            if part == "space":
-                words = [v if v == _ABSENT else described_in_words(v) for v in (o, n)]
-                # Words do not tell '1' from 1.
-                o, n = words if words[0] != words[1] else (o, n)
             yield f"{part} {key}: {o} → {n}"
 
 
