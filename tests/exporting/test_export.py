@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ pytestmark = [
 
 
 def digits_config(order: str, validation: int = 287) -> Config:
-    defaults = LayerConfig(
-        kernel=3, padding=1, stride=1, conv="standard", activation="relu", norm="batch",
-        order=order, pool=2, pool_type="max", dropout=0.1, residual=True,
-    )  # type: ignore[arg-type]  # fmt: skip
+    defaults = replace(
+        ModelConfig().defaults, padding="same", order=order, pool=2, dropout=0.1, residual=True
+    )  # type: ignore[arg-type]
     rows = {"a": LayerConfig(width=8), "b": LayerConfig(width=12), "c": LayerConfig(width=16)}
     return Config(
         model=ModelConfig(name="small", defaults=defaults, layers=dict(rows), head="gap"),

@@ -86,8 +86,12 @@ SPACE = Space(
 def in_memory(sampler: type[BaseSampler], **arguments: Any) -> StudyStore:
     storage = InMemoryStorage()
     optuna.create_study(storage=storage, study_name="s")
-    recipe = Recipe(sampler, arguments, {})
-    return StudyStore(storage, "s", SeededSampler(recipe, 5, SPACE), optuna.pruners.NopPruner())
+    return worker_on(storage, sampler, **arguments)
+
+
+def worker_on(storage: InMemoryStorage, sampler: type[BaseSampler], **arguments: Any) -> StudyStore:
+    seeded = SeededSampler(Recipe(sampler, arguments, {}), 5, SPACE)
+    return StudyStore(storage, "s", seeded, optuna.pruners.NopPruner())
 
 
 def draw(store: StudyStore, number: int) -> tuple[float, int]:
@@ -124,10 +128,9 @@ def test_a_proposal_that_was_cut_off_half_way_is_drawn_the_same_by_who_takes_it_
 
 @pytest.mark.parametrize("sampler", [RandomSampler, TPESampler, QMCSampler])
 def test_workers_never_repeat_each_other(sampler: type[BaseSampler]) -> None:
-    stores = [in_memory(sampler)]
-    recipe = Recipe(sampler, {}, {})
-    storage = stores[0]._storage
-    stores.append(StudyStore(storage, "s", SeededSampler(recipe, 5, SPACE)))
+    storage = InMemoryStorage()
+    optuna.create_study(storage=storage, study_name="s")
+    stores = [worker_on(storage, sampler), worker_on(storage, sampler)]
     drawn = [draw(stores[number % 2], number) for number in range(12)]
     assert len(set(drawn)) == 12
 

@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import torch
+from omegaconf import OmegaConf
+
+from budgetsweep.config import CONF_DIR, register
 
 TRAIN = [
     sys.executable, "-m", "budgetsweep.train", "data=digits", "model=tiny", "data.limit=96",
@@ -89,7 +93,7 @@ def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> Non
     done = sweep(
         tmp_path, "optimizer.lr=choice(0.05,90,95,100)", "hydra.sweeper.n_trials=4",
         "scheduler=constant", "model.defaults.norm=none", "optimizer.momentum=0.99",
-        "trainer.precision=fp32",
+        "optimizer.weight_decay=10", "trainer.precision=fp32", "trainer.epochs=4",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4/4 trained, 3 pruned, 0 failed" in done.stdout + done.stderr
@@ -117,3 +121,16 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "trainer.device=cuda: torch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("search", sorted(p.stem for p in (CONF_DIR / "search").glob("*.yaml")))
+def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: str) -> None:
+    """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on."""
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR)):
+        cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
+    sweeper = cfg.hydra.sweeper
+    searched = str(OmegaConf.to_container(sweeper.params))
+    first = sweeper.pruner.get("min_resource")
+    if first and ("optimizer.lr" in searched or "batch_size" in searched):
+        assert first >= 55_000 // cfg.trainer.batch_size

@@ -3,7 +3,7 @@
 The generator gives every map memory of its own. Here maps share it whose lifetimes do not meet, and an
 operation on single values writes over its input. Each map is placed at the lowest offset that is free,
 the largest first (Pisarchyk and Lee 2020, "Efficient Memory Management for Deep Neural Net Inference")
-or in order of time, whichever takes less.
+or in order of time from either end or from the largest, whichever takes least.
 """
 
 from __future__ import annotations
@@ -129,9 +129,13 @@ def _blocks(text: str, calls: list[tuple[str, list[str]]]) -> dict[str, _Block]:
 
 def _place(blocks: Sequence[_Block]) -> int:
     """Give each block its offset; return the size of all."""
+    largest = max(blocks, key=lambda b: b.size, default=_Block(0, 0, 0))
     orders: list[Callable[[_Block], int]] = [
-        lambda b: -b.size, lambda b: b.first, lambda b: -b.last,
-    ]  # fmt: skip
+        lambda b: -b.size,
+        lambda b: b.first,
+        lambda b: -b.last,
+        lambda b: abs(b.first - largest.first),
+    ]
     plans = [_in_order(sorted(blocks, key=order)) for order in orders]
     offsets = min(plans, key=lambda plan: _end(blocks, plan))
     for block in blocks:

@@ -69,9 +69,15 @@ def _read_config(folder: Path) -> Config:
     try:
         cfg = OmegaConf.load(path)
         if not isinstance(cfg, DictConfig):
-            raise UserError(f"{path}: is no run's configuration.")
+            raise UserError("it is no run's configuration.")
         return to_config(cfg)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (
+        UserError,
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        OmegaConfBaseException,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read: {reason}") from None
 

@@ -70,6 +70,8 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     log.info("%s", describe(config, cost))
     identity = checkpoint.identity(config)
     state = checkpoint.load(folder, config) if config.resume else None
+    if not state and (folder / SUMMARY).exists():
+        log.warning("%s held a finished run, which this one replaces", folder)
     if state and _is_finished(folder, config):
         log.info("finished before: %s", folder / SUMMARY)
         return None

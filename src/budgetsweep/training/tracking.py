@@ -90,6 +90,23 @@ def progress_bar(steps: int, done: int, enabled: bool) -> Iterator[Callable[[], 
     )
 
     columns = TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as progress, _log_above():
         task = progress.add_task("training", total=steps, completed=done)
         yield lambda: progress.advance(task)
+
+
+@contextlib.contextmanager
+def _log_above() -> Iterator[None]:
+    """Let what is logged to the terminal go through rich's stand-in for it, above the bar."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
+    ]
+    before = [handler.setStream(sys.stdout) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            handler.setStream(stream)
