@@ -16,9 +16,9 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.limits import Violations, excess
-from hydra_budget_sweeper.study.over_budget import values_over_budget
+from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
-from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
+from hydra_budget_sweeper.study.trials import Note, describe_failure, kind_of, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
@@ -141,9 +141,11 @@ class TrialLoop:
         return True
 
     def _tell_over_budget(self, trial: Trial, over: float) -> None:
-        recipe, trained = self.plan.sampler.recipe, self.session.tally.finished
-        values = values_over_budget(recipe, self.store.directions, over, trained)
-        self.store.tell(self.session.name, trial, TrialState.COMPLETE, values)
+        trained = [t for t in self.session.tally.finished if kind_of(t) == "complete"]
+        state, values = told_over_budget(
+            self.plan.sampler.recipe, self.store.directions, over, trained
+        )
+        self.store.tell(self.session.name, trial, state, values)
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
         wanted, tally = candidate.subdir, self.session.tally
