@@ -36,11 +36,12 @@ class Side:
     loader_workers: int = 0  # plain only
     batch_size: int = 128
     images: int | None = None  # ours only: train whole epochs of so many images
+    preset: str = ""  # ours only: another conf/augment/ than affine
 
     def __str__(self) -> str:
         parts = [self.kind]
         if self.kind != "bare":
-            parts.append("augmented" if self.augment else "not augmented")
+            parts.append(self.preset or ("augmented" if self.augment else "not augmented"))
         if self.loader_workers:
             parts.append(f"{self.loader_workers} loader processes")
         if self.batch_size != 128:
@@ -163,7 +164,7 @@ class Bench:
         return self.sides[side]()
 
     def config(self, side: Side) -> Config:
-        augment = "affine" if side.augment else "none"
+        augment = side.preset or ("affine" if side.augment else "none")
         return compose_config(
             *self.setting.data,
             f"augment={augment}",
@@ -183,7 +184,8 @@ class Bench:
                 return load(compose_config(*self.setting.data).data).train, True
             except DataError as error:
                 print(f"random images instead of MNIST: {error}", flush=True)
-        images = torch.randint(256, (_RANDOM_IMAGES, 1, 28, 28), dtype=torch.uint8)
+        channels = compose_config(*self.setting.data).data.channels
+        images = torch.randint(256, (_RANDOM_IMAGES, channels, 28, 28), dtype=torch.uint8)
         return Images(images, torch.arange(_RANDOM_IMAGES) % 10), False
 
     def _network(self, config: Config) -> tuple[nn.Module, Format]:

@@ -42,6 +42,8 @@ from benchmarks._sides import Child, Setting, Side, compose_config
 from benchmarks._trials import SweepFolder
 from budgetsweep.data import load
 from budgetsweep.data.split import stratified
+from hydra_budget_sweeper.compose import flatten
+from hydra_budget_sweeper.space.patterns import expand
 
 MANY = 10_000  # trials to ask for; the sweep is ended when it has trained enough
 SWEEP_TIMEOUT = 1800.0
@@ -107,9 +109,12 @@ def loader_workers(bench: Bench) -> int:
 
 def space() -> list[str]:
     """The search space of `search=widths`, as overrides that both sweepers read."""
-    search = OmegaConf.load(REPOSITORY / "conf" / "search" / "widths.yaml")
+    conf = REPOSITORY / "conf"
+    search = OmegaConf.load(conf / "search" / "widths.yaml")
+    network = flatten(OmegaConf.load(conf / "model" / "reference.yaml"))
     params = OmegaConf.select(search, "hydra.sweeper.params")
-    return [f"{key}={values}" for key, values in params.items()]
+    texts = {key: str(value) for key, value in network.items()}
+    return [f"{key}={values}" for key, values in expand(params, texts, "params").items()]
 
 
 def stock(bench: Bench, name: str, settings: Sequence[str]) -> Outcome:

@@ -1,4 +1,4 @@
-"""One training run: ours, the plain loop and the bare computation; scaling, start-up, growth.
+"""One training run: ours, the plain loop and the bare computation; scaling, augmentation, start-up.
 
 python -m benchmarks.training --root data
 """
@@ -58,9 +58,11 @@ class Bench:
     data: list[str]
     real: bool = True
 
-    def child(self, threads: int, steps: int | None = None, keep_memory: bool = True) -> Child:
+    def child(
+        self, threads: int, steps: int | None = None, keep_memory: bool = True, *more: str
+    ) -> Child:
         steps = steps or self.sizes.steps
-        return Child(Setting(threads, steps, self.data, not self.real, keep_memory))
+        return Child(Setting(threads, steps, [*self.data, *more], not self.real, keep_memory))
 
 
 def one_run(bench: Bench, threads: int) -> None:
@@ -120,6 +122,28 @@ def scaling(bench: Bench) -> None:
     headings = ["processes of one thread", "images/s together", "of twice one"]
     content = table("Two workers against twice one", headings, rows)
     bench.report.add("scaling", {"rates": rates, "efficiency": efficiency}, content)
+
+
+PRESETS = ("affine", "crop_flip", "photo", "strong")  # of conf/augment/
+
+
+def augmentation(bench: Bench) -> None:
+    """What augmenting adds to a step of the reference, 1 thread, grey and in three channels."""
+    plain, presets = Side("ours", preset="none"), [Side("ours", preset=p) for p in PRESETS]
+    rows, figures = [[preset] for preset in PRESETS], {}
+    for channels in (1, 3):
+        say(f"augmentation, {channels} channels")
+        with bench.child(1, None, True, f"data.channels={channels}") as child:
+            sides = dict.fromkeys([plain, *presets], child)
+            rates, _ = measure_in_turns(sides, bench.sizes.repeats)
+        for row, side in zip(rows, presets, strict=True):
+            longer = ratios(rates[plain], rates[side])
+            figures[f"{side.preset}, {channels} channels"] = longer
+            row.append(times(longer))
+    headings = ["augment", "step, of one without: 1 channel", "3 channels"]
+    bench.report.add(
+        "augmentation", figures, table("A step with augmentation, 1 thread", headings, rows)
+    )
 
 
 def growth(bench: Bench) -> None:
@@ -215,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for threads in (1, 2):
         one_run(bench, threads)
     scaling(bench)
+    augmentation(bench)
     with scratch() as folder:
         start_up(bench, options, folder)
     growth(bench)

@@ -34,13 +34,8 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def command_lines(prefix: str) -> list[str]:
-    """Every command of a `bash` block that begins like this, once.
-
-    What a page with a `diff` says holds only once that is applied, which walking it does.
-    """
-    found = [blocks(page) for page in PAGES]
-    plain = [b for page in found if "diff" not in dict(page) for b in page]
-    text = "\n".join(text for kind, text in plain if kind == "bash")
+    """Every command of a `bash` block that begins like this, once."""
+    text = "\n".join(text for page in PAGES for kind, text in blocks(page) if kind == "bash")
     lines = text.replace("\\\n", " ").splitlines()
     return list(dict.fromkeys(line for line in lines if line.startswith(prefix)))
 
@@ -116,18 +111,17 @@ python() {
 
 
 def script(page: Path) -> str:
-    """A page's blocks, in order; a `diff` is applied to the sources."""
-    parts = {"bash": "{}", "diff": "patch -s -p1 <<'END'\n{}END\n"}
-    return "\n".join(parts[kind].format(text) for kind, text in blocks(page) if kind in parts)
+    """A page's commands, in order."""
+    return "\n".join(text for kind, text in blocks(page) if kind == "bash")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-@pytest.mark.skipif(not all(map(shutil.which, ("make", "bash", "patch"))), reason="needs a shell")
+@pytest.mark.skipif(not all(map(shutil.which, ("make", "bash"))), reason="needs a shell")
 @pytest.mark.parametrize(
     "pages",
     [("docs/first-sweep.md", "docs/report.md"), ("docs/own-data.md",), ("docs/own-layers.md",),
-     ("docs/seeds.md",), ("README.md",)],
+     ("docs/seeds.md",), ("docs/microcontroller.md",), ("README.md",)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
 def test_a_guide_can_be_walked(pages: tuple[str, ...], mnist_root: Path, tmp_path: Path) -> None:

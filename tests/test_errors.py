@@ -51,7 +51,7 @@ def test_a_mistake_is_told_in_words(line: str, words: list[str], tmp_path: Path)
         ("train --help", ["One run:", "A sweep:", "optimizer: adamw, sgd"]),
         ("train --cfg job", ["conv5:", "max_parameters: 20000"]),
         ("train --info defaults", ["model/reference"]),
-        ("summary --help", ["layer table", "model: reference, residual", "budget.fit=true"]),
+        ("summary --help", ["layer table", "model: mobilenetv2, reference", "budget.fit=true"]),
         ("summary --cfg job", ["conv5:", "max_parameters: 20000"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.export`: a trained network as ONNX, torch.export and int8, checked."""
+"""`python -m budgetsweep.export`: a trained network as ONNX, torch.export, int8 and C, checked."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 from budgetsweep.errors import UserError
 from budgetsweep.exporting.exported import describe
-from budgetsweep.exporting.exporter import FORMATS, export
+from budgetsweep.exporting.exporter import C_FORMATS, FORMATS, export
 from budgetsweep.runs.loading import load_run
 
 HELP = """\
 examples:
   python -m budgetsweep.export multirun/demo
   python -m budgetsweep.export outputs/shapes --format onnx --output for-the-phone
+  python -m budgetsweep.export outputs/shapes --format c c_int8
 
 Every file takes `pixels`, float32 (batch, channels, size, size) in 0-1, and gives
 `log_probabilities` (batch, classes): subtracting data.mean and dividing by data.std are part of the
@@ -32,9 +33,13 @@ set is never read. The parameters are counted in the exported program, and must 
 run's. In ONNX files, batch norm that directly follows a convolution is then folded into it, so that
 they store fewer numbers. export.json keeps all that is printed.
 
-There is no export to C source here; emx-onnx-cgen (on PyPI) makes it from network.onnx.
+  c       network.c       float32 C source without dynamic memory, for one image at a time
+  c_int8  network.int8.c  the same of the 8-bit network
 
-More: docs/own-data.md#export
+The last two are not among "all": they need the c extra and a C compiler, by which they are compiled, run
+and compared. How much RAM and flash they take is printed beside what a budget counts.
+
+More: docs/own-data.md#export, docs/microcontroller.md
 """
 
 
@@ -48,7 +53,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("run", type=Path, help="a finished run's folder, or a sweep's: its winner")
     p.add_argument(
-        "--format", nargs="+", choices=[*FORMATS, "all"], default=["all"], help="default: all"
+        "--format",
+        nargs="+",
+        choices=[*FORMATS, *C_FORMATS, "all"],
+        default=["all"],
+        help="default: all, which are onnx, torch and int8",
     )
     p.add_argument(
         "--output", type=Path, metavar="DIR", help="default: export/ in the run's folder"
@@ -60,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Export and print the figures."""
     args = parser().parse_args(argv)
     formats = [f for f in FORMATS if f in args.format or "all" in args.format]
+    formats += [f for f in C_FORMATS if f in args.format]
     # The exporter's and quantizer's progress; what matters raises.
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)

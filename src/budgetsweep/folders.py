@@ -8,3 +8,7 @@ MODEL = "model.pt"
 SUMMARY = "summary.json"
 # a sweep's
 LEADERBOARD = "leaderboard.json"
+SWEEP = "sweep.json"
+STUDY = "study.journal"
+REPLICATION = "replicate/replication.json"
+FORMAT = "number_format.json"  # how all runs below it compute

@@ -1,8 +1,7 @@
 """`python -m budgetsweep.replicate`: what several seeds say, with intervals.
 
-One run varies by its seed, and the best of many single runs is mostly luck. `seeds` sums up the
-runs of one configuration; `compare` trains a sweep's finalists and the reference over the same
-seeds and says which differ.
+One run varies by its seed, and the best of many single runs is mostly luck. `seeds` sums up
+finished runs; `compare` trains networks over the same seeds and says which differ.
 """
 
 from __future__ import annotations
@@ -14,20 +13,28 @@ from pathlib import Path
 
 from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
-from budgetsweep.folders import LEADERBOARD
-from budgetsweep.runs.comparison import compare
+from budgetsweep.folders import LEADERBOARD, SUMMARY
+from budgetsweep.runs.finalists import compare, networks, own_network
 from budgetsweep.runs.seeds import seeds
 
 _EPILOG = """examples:
-  python -m budgetsweep.replicate multirun/reproduce-20-epochs --published 0.9945
+  python -m budgetsweep.replicate outputs/2026-01-31/12-00-00 --seeds 5
   python -m budgetsweep.replicate multirun/joint --top 2 --seeds 5 trainer.epochs=20
+  python -m budgetsweep.replicate multirun/reproduce-20-epochs --published 0.9945
 
-Of a folder whose sub-folders are runs that differ by seed: mean, standard deviation and 95 %
-interval of the test accuracy. Of a sweep: its finalists and the reference (the sweep's
-configuration without what was searched) are first trained over the same fresh seeds, in
-FOLDER/replicate; then each is compared with the reference by Welch's t-test. A reference over the
-sweep's budget is left out, and the finalists are compared with the best of them. Finished runs are
-not repeated. The tables are also written as replication.md and replication.json.
+DIR may be
+
+  a run's     its network against the published one (--against model=reference), both trained over
+              the same fresh seeds, with everything else as in the run
+  a sweep's   its finalists and the reference (the sweep's configuration without what was searched),
+              trained over the same fresh seeds. A reference over the sweep's budget is left out,
+              and the finalists are compared with the best of them
+  of runs     whose sub-folders are finished runs: mean, standard deviation and 95 % interval of
+              the test accuracy. Runs that differ in more than the seed are compared, not pooled
+
+Trained runs lie in DIR/replicate; finished ones are not repeated. One network is compared with the
+reference by Welch's t-test, several by Dunnett's. The tables are also written as replication.md
+and replication.json.
 
 More: docs/seeds.md
 """
@@ -42,14 +49,18 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("folder", type=Path, help="a folder of seed runs, or a sweep's")
+    p.add_argument("folder", metavar="DIR", type=Path, help="a run's, a sweep's or one of runs")
     p.add_argument(
         "--published", type=float, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )
     p.add_argument("--top", type=positive, default=3, metavar="N", help="finalists of a sweep (3)")
+    p.add_argument(
+        "--against", metavar="key=value", nargs=1, default=["model=reference"],
+        help="what a run's network is compared with (model=reference)",
+    )  # fmt: skip
     p.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs of each (5)")
     p.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="for all runs of a sweep's networks"
+        "overrides", nargs="*", metavar="key=value", help="for all runs that are trained"
     )
     return p
 
@@ -59,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_intermixed_args(argv)
     try:
         if (args.folder / LEADERBOARD).exists():
-            print(compare(args.folder, args.top, args.seeds, args.overrides))
+            print(compare(args.folder, networks(args.folder, args.top), args.seeds, args.overrides))
+        elif (args.folder / SUMMARY).exists():
+            groups = own_network(args.folder, args.against)
+            print(compare(args.folder, groups, args.seeds, args.overrides))
         else:
             print(seeds(args.folder, args.published))
     except UserError as error:

@@ -16,10 +16,13 @@ register()
 @hydra.main(config_path=str(CONF_DIR), config_name="summary")
 def main(cfg: DictConfig) -> None:
     """Print the table; an over-budget network is shown too, and exits with 1."""
+    from budgetsweep.data import resolve
     from budgetsweep.network.table import layer_table  # torch loads only now, not for --help
 
     try:
-        text, within = layer_table(to_config(cfg))
+        config = to_config(cfg)
+        config.data = resolve(config.data)
+        text, within = layer_table(config)
     except UserError as error:
         sys.exit(str(error))
     print(text)

@@ -3,38 +3,67 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
 import sys
 from pathlib import Path
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from budgetsweep.config import CONF_DIR, OBJECTIVES, register, to_config
-from budgetsweep.errors import BudgetError, UserError
+from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
+from budgetsweep.errors import BudgetError, DivergedError, UserError
+from budgetsweep.folders import CHECKPOINT
 from hydra_budget_sweeper import report
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 register()
 
 
-@hydra.main(config_path=str(CONF_DIR), config_name="config")
+@hydra.main(
+    config_path=str(CONF_DIR),
+    config_name="config",
+    execution_whitelist=["budgetsweep.training.finished.KeepFinished"],
+)
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
-    from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
-
     hydra_cfg = HydraConfig.get()
     sweeping = hydra_cfg.mode == RunMode.MULTIRUN
+    try:
+        return _train(cfg, hydra_cfg, sweeping)
+    except KeyboardInterrupt:
+        if sweeping:  # the sweeper's business
+            raise
+        print(_interrupted(hydra_cfg), file=sys.stderr)
+        sys.exit(130)
+
+
+def _train(cfg: DictConfig, hydra_cfg: HydraConf, sweeping: bool) -> float | list[float] | None:
+    from budgetsweep.training.number_format import share
+    from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
+
     threads = 1 if sweeping else available_cores()
     try:
         config = to_config(cfg)
+        if sweeping and not hydra_cfg.sweeper._target_.endswith("BasicSweeper"):
+            check_objectives(config.objectives, config.data.validation)
         folder = Path(hydra_cfg.runtime.output_dir)
-        summary = run(config, folder, threads=threads, report=report if sweeping else None)
+        if sweeping:
+            share(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)
+        compared = report if sweeping and _prunes(hydra_cfg.sweeper) else None
+        summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:
         # In a single run a person reads it, in a sweep the sweeper, which goes on.
         if not sweeping:
             sys.exit(str(error))
+        if isinstance(error, DivergedError):
+            # No mistake in a search over the rate, but a bad value, and none that could be named.
+            from optuna import TrialPruned
+
+            raise TrialPruned(str(error)) from error
         if isinstance(error, BudgetError):
             # For a sweeper that does not ask about the budget beforehand.
             summary = dict.fromkeys(OBJECTIVES, math.inf)
@@ -42,6 +71,25 @@ def main(cfg: DictConfig) -> float | list[float] | None:
             raise
     values = [summary[name] for name in config.objectives]
     return values[0] if len(values) == 1 else values
+
+
+def _interrupted(hydra_cfg: HydraConf) -> str:
+    """How to go on with a single run, in one sentence."""
+    folder = Path(hydra_cfg.runtime.output_dir)
+    if not (folder / CHECKPOINT).exists():
+        return "Interrupted in the first epoch: nothing is kept yet; the same command begins anew."
+    names = "resume", "hydra.run.dir"
+    given = [*hydra_cfg.overrides.hydra, *hydra_cfg.overrides.task]
+    kept = [o for o in given if o.lstrip("+").split("=")[0] not in names]
+    place = f"hydra.run.dir='{os.path.relpath(folder, hydra_cfg.runtime.cwd)}'"
+    command = shlex.join(["python", "-m", "budgetsweep.train", *kept, "resume=true", place])
+    return f"Interrupted. To go on after the last whole epoch: {command}"
+
+
+def _prunes(sweeper: DictConfig) -> bool:
+    """Whether the sweeper gives up trials by what they report; if not, nobody need look."""
+    pruner = sweeper.get("pruner")
+    return pruner is not None and not str(pruner.get("_target_")).endswith("NopPruner")
 
 
 if __name__ == "__main__":

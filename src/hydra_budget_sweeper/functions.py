@@ -40,10 +40,6 @@ class NamedFunctions:
             function = get_method(name)
         return function
 
-    def load_all(self, names: Sequence[str], setting: str) -> list[Callable[..., Any]]:
-        """Import several, as `load` does."""
-        return [self.load(name, setting) for name in names]
-
     def partial(self, node: Mapping[str, Any], setting: str, also: Sequence[str]) -> partial[Any]:
         """Resolve a node with `_target_`, and call the target with its arguments some time later.
 

@@ -9,13 +9,17 @@ def restore_main(task: Callable[..., Any]) -> None:
     """Give `__main__` back what a task of the script, pickled by value, brought along.
 
     Otherwise there are two of a class, or none in `__main__`: an instance that Hydra makes of
-    `_target_: __main__.Net` would be none of the task's `Net`, and could not be pickled.
+    `_target_: __main__.Net` would be none of the task's `Net`, and could not be pickled. A process
+    whose `__main__` is another program's gets the classes alone: its own children would look for
+    a function there in vain, and a pool would start such children for ever.
     """
+    is_script = sys.modules["__main__"].__name__ == "__mp_main__"
     layer: Any = task
     while layer is not None:
         if getattr(layer, "__module__", None) == "__main__":
             own = getattr(layer, "__globals__", {})
             main = vars(sys.modules["__main__"])
             if own is not main:
-                main.update({k: v for k, v in own.items() if not k.startswith("__")})
+                names = {k: v for k, v in own.items() if not k.startswith("__")}
+                main.update({k: v for k, v in names.items() if is_script or isinstance(v, type)})
         layer = getattr(layer, "__wrapped__", None)

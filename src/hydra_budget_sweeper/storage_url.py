@@ -1,11 +1,26 @@
 """Storage URLs as people may see them."""
 
 import re
+from urllib.parse import unquote
 
-_BEFORE_HOST = re.compile(r"(://[^:/@\s]*:)\S*@")
-_IN_QUERY = re.compile(r"([?&]password=)[^&\s'\"]*")
+# What follows the user's name in a URL, and what a driver may take as one of its own settings. A
+# colon or a slash too few is a mistake that still shows no password; three slashes begin a path.
+_PASSWORDS = (
+    re.compile(r"(?<!/)(?:://?|//)[^:/@\s]*:(.+)@"),
+    re.compile(r"[?&](?:password|passwd|pwd)=([^&\s'\"]+)", re.IGNORECASE),
+)
 
 
-def without_password(text: str) -> str:
-    """Replace the passwords of URLs in `text` by three stars."""
-    return _IN_QUERY.sub(r"\1***", _BEFORE_HOST.sub(r"\1***@", text))
+def without_password(text: str, url: str | None = None) -> str:
+    """Return `text` with three stars for the passwords of the URLs in it.
+
+    Args:
+        text: What is to be shown.
+        url: Whose passwords are hidden wherever `text` has them, decoded as well.
+    """
+    for pattern in _PASSWORDS:
+        text = pattern.sub(lambda found: found[0].replace(found[1], "***"), text)
+    secrets = [found[1] for pattern in _PASSWORDS for found in pattern.finditer(url or "")]
+    for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

@@ -3,43 +3,36 @@
 import logging
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
-from hydra_budget_sweeper.results.best import BEST, EXPERIMENT, BestFile
+from hydra_budget_sweeper.results.best import BEST, BestFile
 from hydra_budget_sweeper.results.command import setting
-from hydra_budget_sweeper.results.leaderboard import (
-    LEADERBOARD,
-    STOCK_RESULTS,
-    SUMMARY,
-    TABLE,
-    Leaderboard,
-    rank,
-)
+from hydra_budget_sweeper.results.leaderboard import Leaderboard, rank
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.space.limits import Limits, Violations
-from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.parse import PARAMS, parse_space
+from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
-from hydra_budget_sweeper.space.written import plain_key
-from hydra_budget_sweeper.study.identity import open_study, seed_of
-from hydra_budget_sweeper.study.place import JOURNAL, WORKERS, place_of
+from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
+from hydra_budget_sweeper.study.place import WORKERS, place_of
 from hydra_budget_sweeper.study.rehearsal import rehearse
 from hydra_budget_sweeper.study.sampler import SeededSampler, recipe_of
 from hydra_budget_sweeper.study.store import StudyStore
@@ -48,7 +41,7 @@ from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.study.trust import refuse_pickles
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.liveness import Presence
-from hydra_budget_sweeper.workers.locks import LifeLock, LockedError, exclusive
+from hydra_budget_sweeper.workers.locks import exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
@@ -70,11 +63,11 @@ def run_sweep(
         SweepError: The sweep cannot start, or ended without what was asked for.
         SystemExit: It was interrupted (code 130).
     """
-    config = _in_resumed_folder(config, settings.resume)
+    config = in_resumed_folder(config, settings.resume)
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     hidden = folder / WORKERS
-    _begin_in(folder, hidden)
-    with _ownership(hidden, settings.join):
+    begin_in(folder, hidden)
+    with ownership(hidden, settings.join):
         presence = Presence(hidden, "sweeper")
         try:
             sweep = Sweep(settings, arguments, hydra_context, task_function, config, presence)
@@ -103,15 +96,15 @@ class Sweep:
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context)
-        self.space = parse_space(
-            settings.params, arguments, _known_settings(config), context.config_loader
-        )
-        self.known_points = [read_point(entry, self.space) for entry in settings.enqueue]
+        self.known = _known_settings(config)
+        params = expand(settings.params, self.known, PARAMS)
+        self.space = parse_space(params, arguments, self.known, context.config_loader)
+        self.known_points = [self._point(entry) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
         sampler = recipe_of(settings.sampler, functions)
         self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
-        self.on_end = functions.load_all(settings.on_end, "on_end")
+        self.on_end = [functions.load(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
         rehearse(
             sampler,
@@ -124,7 +117,10 @@ class Sweep:
         self.place = place_of(self.folder, settings.storage, settings.study_name)
         with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
             self.store = open_study(
-                self.place, settings.directions, self._identity(), settings.free_settings
+                self.place,
+                settings.directions,
+                identity_of(settings, self.space, self.base),
+                settings.free_settings,
             )
         refuse_pickles(self.store, sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
@@ -149,6 +145,11 @@ class Sweep:
             example=self.example,
             quiet=live,
         )
+
+    def _point(self, entry: Any) -> Params:
+        if isinstance(entry, Mapping):
+            entry = expand(entry, self.known, "hydra.sweeper.enqueue")
+        return read_point(entry, self.space)
 
     def _open_store(self) -> StudyStore:
         return StudyStore(self.place.open_storage(), self.place.name)
@@ -187,22 +188,12 @@ class Sweep:
             composer = Composer(self.context.config_loader, self.config)
             self.base = composer.compose(overrides, 0).task
         except (HydraException, OmegaConfBaseException) as error:
+            if missing := missing_setting(str(error), self.known):
+                raise SweepError(f"Cannot compose a candidate: {missing}") from None
             lines = [line for line in str(error).splitlines() if line.strip()]
             cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""
             raise SweepError(f"Cannot compose a candidate: {' '.join(lines)}{cause}") from None
         return tuple(overrides), composer
-
-    def _identity(self) -> dict[str, Any]:
-        """What must stay the same for results before and after a resume to be comparable."""
-        searched = {plain_key(axis.target).split("@")[0] for axis in self.space.axes}
-        return {
-            "space": self.space.describe(),
-            "direction": list(self.settings.directions),
-            "constraints": self.settings.constraints,
-            "custom_search_space": self.settings.custom_search_space,
-            "fixed": {**self.space.fixed, **dict.fromkeys(self.space.deletions, "deleted")},
-            "setting": {k: v for k, v in flatten(self.base).items() if k not in searched},
-        }
 
     def _announce(self) -> None:
         tally = Tally(self.store.study())
@@ -236,9 +227,7 @@ class Sweep:
                 raise SweepError(f"No candidate is within the limits: {nearest}.")
 
     def _judge(self, overrides: Sequence[str]) -> Violations:
-        candidate = self.composer.compose(overrides, 0)
-        with candidate.as_current_job():
-            return self.constraints.violations(candidate.task)
+        return self.constraints.judge(self.composer.compose(overrides, 0))
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
@@ -277,7 +266,7 @@ class Sweep:
             except ValueError as error:  # a mistake that its message explains
                 log.warning("hydra.sweeper.on_end: %s: %s", name, error)
                 log.debug("its traceback", exc_info=True)  # hydra.verbose=true shows it
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
     def _say_how_to_resume(self) -> None:
@@ -309,53 +298,6 @@ class Sweep:
         log.info("Best value: %s", value)
         log.info("Best parameters: %s", self.space.decode(best.params))
         log.info("Run it again: see %s", self.folder / BEST)
-
-
-def _in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
-    if resume is None:
-        return config
-    if not Path(resume).is_dir():
-        raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
-    config = config.copy()
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.sweep.dir = resume
-        # Each job's configuration is composed anew, from the overrides of Hydra's own node.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")
-    return config
-
-
-def _begin_in(folder: Path, hidden: Path) -> None:
-    """Refuse a folder where a sweep would write over what something else made."""
-    names = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
-    in_the_way = [name for name in names if (folder / name).exists()]
-    if in_the_way and not hidden.exists() and JOURNAL not in in_the_way:
-        raise SweepError(
-            f"{folder / in_the_way[0]} is there already, and no sweep of this sweeper made it. "
-            "Choose another folder (hydra.sweep.dir), or move it away."
-        )
-    try:
-        hidden.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(f"hydra.sweep.dir={folder} cannot be written to: {error}") from None
-
-
-@contextmanager
-def _ownership(hidden: Path, join: bool) -> Iterator[None]:
-    """Keep a second sweep out of the folder, unless it comes to help."""
-    try:
-        lock = LifeLock(hidden / "sweep.lock")
-    except LockedError:
-        if not join:
-            raise SweepError(
-                f"A sweep is already running in {hidden.parent}. Wait for it, start in another "
-                "folder, or add workers to it with hydra.sweeper.join=true."
-            ) from None
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _known_settings(config: DictConfig) -> dict[str, str]:

@@ -47,7 +47,6 @@ FORMS = {
     "objects": "objects/app.py trainer=short,partial,long",
     "Hydra configured, with callbacks": "job/app.py x=1,2 seed=3",
     "no log": "config_file/app.py node.lr=1,2 hydra/job_logging=disabled",
-    "processes of its own": "processes.py +n=3,4",
     "decorators": "decorated.py +x=1,2",
     "composing in the task": "composing.py +target=mysql,postgresql",
     "a plugin in the script": "registered.py db=sqlite,mysql",
@@ -95,7 +94,11 @@ def jobs(folder: Path) -> Jobs:
 
 
 def plain(text: str, job: Path) -> str:
-    """Leave out what differs from job to job: the time, its folder, the name of the main module."""
+    """Leave out what differs from job to job: the time, its folder, the name of the main module.
+
+    Under Hydra's basic launcher the sweep itself speaks in the job's process, into the job's log.
+    """
+    text = re.sub(r"^.*\[hydra_budget_sweeper\.results\..*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\[[-\d :,]+\]", "", text, flags=re.MULTILINE)
     return text.replace(str(job), "FOLDER").replace("__mp_main__", "__main__")
 
@@ -120,12 +123,34 @@ def by_hydra(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_runs_as_under_hydras_own_sweeper(
     form: str, launcher: str, by_hydra: Any, tmp_path: Path
 ) -> None:
+    if (form, launcher) == ("processes of its own", "joblib"):
+        pytest.skip(
+            "Hydra's joblib launcher cannot, under any sweeper: the script has no name there"
+        )
+    same_jobs(FORMS[form], launcher, by_hydra, tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="__main__.Trainer is __mp_main__.Trainer, not whitelisted")
+def test_a_target_may_be_of_the_script(by_hydra: Any, tmp_path: Path) -> None:
+    same_jobs("objects/app.py trainer=short,own", "forkserver", by_hydra, tmp_path)
+
+
+# With joblib a script's functions cannot be found by the processes that a task starts.
+@pytest.mark.parametrize("launcher", LAUNCHERS[:2])
+def test_a_task_may_start_processes_of_its_own(
+    launcher: str, by_hydra: Any, tmp_path: Path
+) -> None:
+    same_jobs("processes.py +n=3,4", launcher, by_hydra, tmp_path)
+
+
+def same_jobs(line: str, launcher: str, by_hydra: Any, folder: Path) -> None:
     few = ["hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=10"]
-    run(tmp_path, FORMS[form], "hydra/sweeper=budget", f"hydra/launcher={launcher}", *few)
-    got, expected = jobs(tmp_path), by_hydra(FORMS[form])
+    run(folder, line, "hydra/sweeper=budget", f"hydra/launcher={launcher}", *few)
+    got, expected = jobs(folder), by_hydra(line)
     assert got == expected
-    ranked = json.loads((tmp_path / "leaderboard.json").read_text())
-    assert len([trial for trial in ranked if trial["state"] == "COMPLETE"]) == max(len(expected), 2)
+    ranked = json.loads((folder / "leaderboard.json").read_text())
+    n_jobs = len(expected) or 2  # without Hydra's folder, nothing tells what a job was
+    assert len([trial for trial in ranked if trial["state"] == "COMPLETE"]) == n_jobs
 
 
 def test_a_sweep_may_be_what_the_configuration_asks_for(tmp_path: Path) -> None:

@@ -111,11 +111,8 @@ def test_a_space_in_python_may_depend_on_what_was_drawn(sweeper: str, tmp_path: 
 
 @pytest.mark.parametrize("tolerated", [0.5, 1.0])
 def test_failures_are_told_unless_all_are_tolerated(
-    sweeper: str, tolerated: float, tmp_path: Path, request: pytest.FixtureRequest
+    sweeper: str, tolerated: float, tmp_path: Path
 ) -> None:
-    if sweeper == "budget" and tolerated == 1:
-        reason = "a repeated error ends the sweep, whatever is tolerated, and is quoted"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     sizes = settings(n_trials=20, n_jobs=2, max_failure_rate=tolerated)
     overrides = [*sizes, "hydra/sweeper/sampler=random", SEEDED, "error=true"]
     done = sweep(sweeper, "sphere.py", tmp_path, *overrides, warnings=True)

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from composing import compose, compose_raw
+from composing import MODELS, compose, compose_raw
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from budgetsweep.config import CONF_DIR, Config, LayerConfig, check, register
 from budgetsweep.config.settings_page import settings
 from budgetsweep.errors import SettingError, UserError
+from hydra_budget_sweeper.compose import flatten
+from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.space.patterns import expand
+from hydra_budget_sweeper.space.points import read_point
 
-ROW = "width kernel padding stride conv activation norm order pool pool_type dropout residual"
+ROW = (
+    "width kernel padding stride dilation groups conv block expand squeeze_excite bias activation norm "
+    "order pool pool_type dropout residual projection_norm repeat after"
+)
 # A key that is added, renamed or removed changes what people's files and commands mean.
 KEYS = {
     "model": "name width_multiplier",
     "model.defaults": ROW,
     "model.layers.<name>": ROW,
-    "model.": "head",
+    "model.": "head head_hidden",
     "data": "name channels classes size mean std root mirror download path validation split_seed limit",
-    "augment": "rotation shift scale shear flip",
-    "optimizer": "name lr weight_decay momentum nesterov beta1 beta2",
-    "scheduler": "name warmup start_factor cycle_momentum step_epochs gamma",
-    "trainer": "epochs batch_size eval_batch_size label_smoothing ema device threads precision memory_format compile first_look look_images test progress tensorboard",
-    "budget": "max_parameters max_macs max_activation_bytes fit",
+    "augment": "flip flip_p rotation shift scale shear affine_p fill crop crop_padding crop_p brightness brightness_p contrast contrast_p saturation saturation_p grey cutout cutout_p mixup mixup_p until",
+    "optimizer": "name lr weight_decay momentum nesterov beta1 beta2 clip",
+    "scheduler": "name warmup start_factor end_factor cycle_momentum step_epochs gamma",
+    "trainer": "epochs batch_size eval_batch_size label_smoothing class_weights ema device threads precision memory_format compile first_look look_images test progress tensorboard",
+    "budget": "max_parameters max_macs max_weight_bytes max_activation_bytes bits min_receptive_field fit",
     "": "seed objectives resume",
 }
 
@@ -75,6 +85,22 @@ def test_no_search_reads_the_test_set(search: str) -> None:
     config = compose(search)
     assert not config.trainer.test
     assert config.data.validation > 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("search", ["widths", "dropout", "joint", "pareto"])
+def test_a_search_searches_the_rows_of_any_model(search: str, model: str) -> None:
+    sweeper = OmegaConf.load(CONF_DIR / "search" / f"{search}.yaml").hydra.sweeper
+    cfg = compose_raw(f"model={model}")
+    present = {key: override_text(value) for key, value in flatten(cfg).items()}
+    params = expand(sweeper.params, present, "params")
+    key = "dropout" if search == "dropout" else "width"
+    assert {f"model.layers.{row}.{key}" for row in cfg.model.layers} <= set(params)
+    space = parse_space(params, [], present)
+    for point in sweeper.get("enqueue", ()):  # the network as it is
+        stored = read_point(expand(point, present, "enqueue"), space)
+        same = compose(f"model={model}", *space.overrides(stored))
+        assert same.model == replace(compose(f"model={model}").model, defaults=same.model.defaults)
 
 
 def bounded() -> list[tuple[str, str, float, bool]]:

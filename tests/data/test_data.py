@@ -32,7 +32,6 @@ from budgetsweep import data
 from budgetsweep.config import CONF_DIR, DataConfig
 from budgetsweep.data import dataset, torchvision_datasets
 from budgetsweep.data.image_file import read_image
-from budgetsweep.data.image_folder import image_folder_classes
 from budgetsweep.data.split import stratified
 from budgetsweep.errors import DataError, SettingError
 
@@ -358,7 +357,15 @@ def test_shipped_configurations_agree_with_the_datasets(
     config = OmegaConf.merge(OmegaConf.structured(DataConfig), OmegaConf.load(path))
     if path.stem in torchvision_datasets.SOURCES:
         assert config.classes == len(torchvision_datasets.SOURCES[path.stem].class_names)
-    assert len(config.mean) == len(config.std) and len(config.mean) in (1, config.channels)
+    if path.stem == "image_folder":
+        assert (config.channels, config.classes, config.mean, config.std) == (
+            None,
+            None,
+            "auto",
+            "auto",
+        )
+    else:
+        assert len(config.mean) == len(config.std) and len(config.mean) in (1, config.channels)
     if path.stem in ("mnist", "digits"):
         root = str(request.getfixturevalue("mnist_root")) if path.stem == "mnist" else "unused"
         loaded = data.load(change(DataConfig(root=root, validation=0), name=path.stem))
@@ -422,6 +429,29 @@ def test_a_limit_above_all_images_keeps_all() -> None:
     assert len(data.load(change(DIGITS, limit=10_000)).train) == 1437 - 287
 
 
+def test_validation_auto_is_a_fifth_and_at_most_5000(mnist_config: DataConfig) -> None:
+    for config, n in ((DIGITS, 287), (mnist_config, 5_000)):
+        validation = data.load(change(config, validation="auto")).validation
+        assert validation is not None and len(validation) == n
+
+
+def test_mean_and_std_auto_are_of_the_training_images_alone() -> None:
+    loaded = data.load(DIGITS)
+    settled = data.normalization(change(DIGITS, mean="auto", std="auto"), loaded.train.images)
+    values = loaded.train.images.double() / 255
+    truth = [float(values.mean()), float(values.std(correction=0))]
+    assert [*settled.mean, *settled.std] == pytest.approx(truth, abs=6e-5)
+    assert data.normalization(DIGITS, loaded.train.images) is DIGITS
+    colour = torch.stack([torch.full((4, 4), v, dtype=torch.uint8) for v in (0, 51, 255)])[None]
+    settled = data.normalization(change(DIGITS, mean="auto", std=[0.5]), colour)
+    assert (settled.mean, settled.std) == ([0.0, 0.2, 1.0], [0.5])
+
+
+def test_classes_are_counted() -> None:
+    loaded = data.load(DIGITS)
+    assert loaded.class_counts.tolist() == loaded.train.labels.bincount(minlength=10).tolist()
+
+
 def test_unbalanced_classes_are_all_on_both_sides() -> None:
     y = torch.tensor([0] * 1000 + [1] * 2 + [2] * 30)
     for n in (3, 10, 100, 1029):
@@ -433,13 +463,14 @@ def test_unbalanced_classes_are_all_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"validation": 1437}, ["data.validation=1437", "0, or 10 to 1,427"]),
+        ({"validation": 1437}, ["data.validation=1437", "auto, 0, or 10 to 1,427"]),
         ({"validation": 1428}, ["data.validation=1428", "1,437 training images"]),
         ({"validation": 9}, ["data.validation=9", "each of the 10 classes"]),
         ({"classes": 9}, ["data.classes=9", "must be 10"]),
         ({"channels": 2}, ["data.channels=2", "1 (grey) or 3 (colour)"]),
         ({"mean": [0.1, 0.2]}, ["data.mean=[0.1, 0.2]", "one value"]),
         ({"std": [0.0]}, ["data.std=[0.0]", "> 0"]),
+        ({"classes": None}, ["data.classes=null", "digits", "data=image_folder"]),
         ({"name": "mnist", "mirror": "/folder"}, ["data.mirror=/folder", "file:///folder"]),
         ({"name": "mnist", "mirror": "file://a/b"}, ["data.mirror=file://a/b", "absolute"]),
         ({"name": "mnist", "mirror": "file:///no/such"}, ["data.mirror", "no such folder"]),
@@ -585,89 +616,6 @@ def test_workers_that_start_at_once_fetch_each_file_once(
 def test_an_http_mirror_without_the_files(fashion: Small, server: tuple[str, list[str]]) -> None:
     message = refusal(change(fashion.config, mirror=server[0] + "nothing/here"))
     assert "nothing/here/train-images-idx3-ubyte.gz" in message and "404" in message
-
-
-# --- A person's own images ------------------------------------------------------------------------
-
-
-def draw(folder: Path, counts: dict[str, int], size: tuple[int, int] = (12, 12)) -> None:
-    """Images whose grey value tells their class and number."""
-    for label, (name, n) in enumerate(sorted(counts.items())):
-        (folder / name).mkdir(parents=True)
-        for i in range(n):
-            Image.new("L", size, 60 * label + i).save(folder / name / f"{i}.png")
-
-
-def own(path: Path, classes: int, **values: Any) -> DataConfig:
-    config = DataConfig("image_folder", classes=classes, size=8, validation=0, path=str(path))
-    return change(config, **values)
-
-
-def test_a_fifth_of_each_class_becomes_the_test_set(tmp_path: Path) -> None:
-    draw(tmp_path, {"cat": 50, "ant": 10, "bee": 5})
-    (tmp_path / ".hidden").mkdir()
-    (tmp_path / "cat" / ".DS_Store").write_bytes(b"no image")
-    loaded = data.load(own(tmp_path, 3, validation=10))
-    assert loaded.class_names == image_folder_classes(tmp_path) == ("ant", "bee", "cat")
-    parts = [loaded.train, loaded.validation, loaded.test()]
-    assert [part.labels.bincount().tolist() for part in parts if part] == [
-        [7, 3, 32], [1, 1, 8], [2, 1, 10],
-    ]  # fmt: skip
-    seen = [row[0] for part in parts if part for row in rows(part)]
-    assert sorted(seen) == sorted(60 * c + i for c, n in enumerate((10, 5, 50)) for i in range(n))
-    for part in (loaded.train, loaded.test()):
-        assert torch.equal(part.images[:, 0, 0, 0] // 60, part.labels)
-
-
-def test_train_and_test_folders_are_used_as_they_are(tmp_path: Path) -> None:
-    draw(tmp_path / "train", {"a": 4, "b": 2})
-    draw(tmp_path / "test", {"a": 1, "b": 3})
-    loaded = data.load(own(tmp_path, 2, validation=2))
-    assert loaded.validation is not None
-    assert loaded.validation.labels.tolist() == [0, 1]
-    assert loaded.train.labels.tolist() == [0, 0, 0, 1]
-    assert loaded.test().images[:, 0, 0, 0].tolist() == [0, 60, 61, 62]
-    (tmp_path / "test" / "c").mkdir()
-    dataset._load.cache_clear()
-    with pytest.raises(DataError, match=r"lacks: c\."):
-        data.load(own(tmp_path, 2))
-
-
-def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
-    draw(tmp_path, {"a": 5, "b": 5})
-    (tmp_path / "a" / "notes.txt").write_text("no image")
-    cut_file = tmp_path / "b" / "0.png"
-    cut_file.write_bytes(cut_file.read_bytes()[:50])
-    message = refusal(own(tmp_path, 2))
-    assert "2 of the 11 files" in message
-    assert f"{Path('a', 'notes.txt')} (unknown format)" in message
-    assert str(Path("b", "0.png")) in message
-    for i in range(30):
-        (tmp_path / "a" / f"bad{i:02}.jpg").touch()
-    message = refusal(own(tmp_path, 2))
-    assert message.count(".jpg") == 20 and "and 12 more" in message
-
-
-@pytest.mark.parametrize(
-    ("counts", "validation", "words"),
-    [
-        ({"a": 5, "b": 1}, 0, ["b (1)", "at least 2: one to train, one to test"]),
-        ({"a": 5, "b": 2, "c": 0}, 3, ["b (2), c (0)", "at least 3"]),
-        ({"a": 5}, 0, ["at least 2; has 1"]),
-    ],
-)
-def test_too_few_images(
-    tmp_path: Path, counts: dict[str, int], validation: int, words: list[str]
-) -> None:
-    draw(tmp_path, counts)
-    message = refusal(own(tmp_path, max(2, len(counts)), validation=validation))
-    assert all(word in message for word in words), message
-
-
-def test_the_number_of_classes_must_be_that_of_the_folders(tmp_path: Path) -> None:
-    draw(tmp_path, {"a": 2, "b": 2, "c": 2})
-    with pytest.raises(SettingError, match="data.classes=10: must be 3"):
-        data.load(own(tmp_path, 10))
 
 
 # --- One image ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ pytestmark = [
 
 
 def digits_config(order: str, validation: int = 287) -> Config:
-    defaults = LayerConfig(
-        kernel=3, padding=1, stride=1, conv="standard", activation="relu", norm="batch",
-        order=order, pool=2, pool_type="max", dropout=0.1, residual=True,
-    )  # type: ignore[arg-type]  # fmt: skip
+    defaults = replace(
+        ModelConfig().defaults, padding="same", order=order, pool=2, dropout=0.1, residual=True
+    )  # type: ignore[arg-type]
     rows = {"a": LayerConfig(width=8), "b": LayerConfig(width=12), "c": LayerConfig(width=16)}
     return Config(
         model=ModelConfig(name="small", defaults=defaults, layers=dict(rows), head="gap"),
@@ -151,3 +151,32 @@ def test_a_missing_extra_is_named_and_torch_works_without(
         main([str(saved.folder), "--output", str(tmp_path)])
     main([str(saved.folder), "--output", str(tmp_path), "--format", "torch"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["export.json", FILES["torch"]]
+
+
+@pytest.mark.slow
+def test_c_is_compared_and_its_memory_told_beside_what_the_budget_counts(
+    exported: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("emx_onnx_cgen", reason="needs the c extra")
+    saved, _ = exported
+    main([str(saved.folder), "--output", str(tmp_path), "--format", "c", "c_int8"])
+    plain, small = json.loads((tmp_path / "export.json").read_text())["exports"]
+    assert plain["largest_difference"] < 1e-4
+    assert abs(small["accuracy"]["cost"]) < 0.05
+    assert plain["memory"]["ram"] <= 1.2 * plain["memory"]["counted_ram"]
+    assert small["weight_bytes"] < plain["weight_bytes"] / 2
+    told = capsys.readouterr().out
+    for result in (plain, small):
+        assert f"{result['memory']['ram']:,} bytes of RAM" in told
+        assert "alloc" not in (tmp_path / result["file"]).read_text()
+
+
+def test_a_missing_generator_is_named(
+    exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, _ = exported
+    blocked = tmp_path / "emx_onnx_cgen.py"
+    blocked.write_text("raise ModuleNotFoundError('No module named emx_onnx_cgen')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"pip install 'budgetsweep\[c\]'"):
+        main([str(saved.folder), "--output", str(tmp_path / "out"), "--format", "c"])

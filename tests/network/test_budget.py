@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from budgetsweep.network.budget import enforce, violations
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.factory import build_model
 from budgetsweep.network.fit import fit
-from budgetsweep.network.limits import excess
+from budgetsweep.network.limits import limits, measure
+from budgetsweep.training.run import run
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_sizes.json").read_text())
 NO_LIMIT = BudgetConfig(max_parameters=None)
@@ -27,6 +29,9 @@ CONVOLUTIONS = [
     (1, 8, 3, 28, 28), (8, 16, 3, 28, 28), (16, 8, 1, 14, 14), (8, 16, 3, 14, 12),
     (16, 32, 3, 12, 10), (32, 32, 3, 10, 8), (32, 10, 3, 4, 2), (10, 10, 1, 1, 1),
 ]  # fmt: skip
+OUTPUTS = [o for _, o, *_ in CONVOLUTIONS]
+# 8-bit kernels; 32-bit biases, norms, and a scale an output channel.
+REFERENCE_INT8 = 19_668 + 3 * (132 + 2 * 114) + 4 * 132
 NORMS = [8, 16, 16, 32, 32, 10]  # channels, each with a scale and a shift
 
 
@@ -37,10 +42,7 @@ def cost(*overrides: str) -> Cost:
 
 def one_row(width: int, classes: int) -> tuple[ModelConfig, DataConfig]:
     """A 1×1 convolution and a head over the average: 2·width + classes·(width + 1) parameters."""
-    row = LayerConfig(
-        width=width, kernel=1, padding=0, stride=1, conv="standard", activation="relu",
-        norm="none", order="conv_act_norm", pool=1, pool_type="max", dropout=0.0, residual=False,
-    )  # fmt: skip
+    row = LayerConfig(width=width, kernel=1, norm="none")
     return ModelConfig(layers={"only": row}, head="gap"), DataConfig(classes=classes)
 
 
@@ -78,7 +80,11 @@ def test_activation_memory_is_the_largest_input_and_output(model: str, largest: 
 
 def test_a_residual_row_keeps_its_input_too() -> None:
     rows = {layer.name: layer for layer in cost("model=residual").layers}
-    assert rows["block1"].activation_bytes == 4 * 3 * 12 * 14**2  # input, output, kept input
+    # One convolution: its input, which is kept for the addition, and its output.
+    assert rows["block1"].activation_bytes == 4 * 2 * 12 * 14**2
+    rows = {layer.name: layer for layer in cost("model=resnet8", "data=cifar10").layers}
+    # The second convolution: input, output, and the block's input.
+    assert rows["stack1"].activation_bytes == 4 * 3 * 16 * 32**2
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -93,7 +99,11 @@ def test_macs_agree_with_torchs_own_counter(model: str, size: int, channels: int
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_receptive_field_is_where_the_gradient_reaches(model: str) -> None:
-    rows = ["model.defaults.activation=none", "model.defaults.norm=none"]
+    rows = [
+        "model.defaults.activation=none",
+        "model.defaults.norm=none",
+        "model.defaults.bias=true",
+    ]
     config = compose(f"model={model}", *rows, "model.defaults.pool_type=avg", "data.size=64")
     network = build_model(config.model, config.data).eval()
     counted = cost_of(config.model, config.data).layers
@@ -130,6 +140,62 @@ def test_each_limit_holds_to_the_last_unit(limit: str) -> None:
         enforce(config.model, config.data, replace(NO_LIMIT, **{limit: value - 1}))
 
 
+@pytest.mark.parametrize("bits", [32, 16, 8])
+def test_weights_take_what_the_formula_says(bits: int) -> None:
+    config = compose("model=reference", f"budget.bits={bits}", "budget.max_weight_bytes=1")
+    weights, biases = sum(i * o * k * k for i, o, k, _, _ in CONVOLUTIONS), sum(OUTPUTS)
+    expected = {
+        32: 4 * 19_668,
+        16: 2 * 19_668,
+        8: weights + 4 * (biases + 2 * sum(NORMS)) + 4 * sum(OUTPUTS),
+    }
+    (limited,) = [m for m in measure(config.model, config.data, config.budget)[1] if m.limit == 1]
+    assert limited.value == sum(limited.rows.values()) == expected[bits]
+
+
+@pytest.mark.parametrize(("bits", "size"), [(32, 75_264), (16, 37_632), (8, 18_816)])
+def test_activations_take_the_devices_bits(bits: int, size: int) -> None:
+    limit = [f"budget.bits={bits}", f"budget.max_activation_bytes={size - 1}"]
+    config = compose("model=reference", "budget=none", *limit)
+    with pytest.raises(BudgetError, match=f"{size:,} activation bytes, 1 more than"):
+        enforce(config.model, config.data, config.budget)
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [("19kB", 19_000), ("19KiB", 19_456), ("0.019MB", 19_000), ("1 mib", 2**20), ("20000", 20_000)],
+)
+def test_bytes_may_have_a_unit(said: str, number: int) -> None:
+    config = compose("budget=none", f"budget.max_weight_bytes={said}")
+    assert limits(config.budget) == {"weight_bytes": number}
+
+
+@pytest.mark.parametrize("said", ["64Kx", "0kB", "-1kB", "kB", "all", "0"])
+def test_bytes_that_cannot_be_read_are_refused(said: str) -> None:
+    with pytest.raises(SettingError, match=f"budget.max_weight_bytes={said}: must be"):
+        violations(compose_raw(f"budget.max_weight_bytes={said}"))
+
+
+def test_a_network_that_sees_too_little_is_refused_and_no_width_helps() -> None:
+    config = compose("budget.min_receptive_field=45", "budget.fit=true")
+    with pytest.raises(BudgetError) as error:
+        enforce(config.model, config.data, config.budget)
+    told = "over budget: receptive field 32, 13 less than budget.min_receptive_field=45. Add rows"
+    assert str(error.value).startswith(told)
+    alone = compose("budget=none", "budget.min_receptive_field=45", "budget.fit=true")
+    with pytest.raises(SettingError, match="needs a limit"):
+        enforce(alone.model, alone.data, alone.budget)
+
+
+def test_the_refusal_tells_every_limit_that_is_broken() -> None:
+    config = compose("budget=blue_pill", "model.layers.conv3.width=480")
+    with pytest.raises(BudgetError) as error:
+        enforce(config.model, config.data, config.budget)
+    for words in ("weight bytes, ", "more than budget.max_weight_bytes=32,768",
+                  "also over budget.max_activation_bytes=10,240, by "):  # fmt: skip
+        assert words in str(error.value)
+
+
 def test_the_refusal_names_count_limit_excess_and_the_largest_rows() -> None:
     config = compose("model.layers.conv3.width=48")
     with pytest.raises(BudgetError) as error:
@@ -155,7 +221,10 @@ FITS = {
     "a small budget": ["budget.max_parameters=1000"],
     "multiply-accumulates": ["budget=none", "budget.max_macs=1000000"],
     "activations": ["budget=none", "budget.max_activation_bytes=40000"],
+    "weights of 8 bits": ["budget=none", "budget.bits=8", "budget.max_weight_bytes=64kB"],
     "all three": ["budget=microcontroller"],
+    "a board": ["budget=blue_pill"],
+    "a board's weights": ["budget=blue_pill", "budget.max_activation_bytes=null", "model=resnet8"],
 }
 
 
@@ -169,8 +238,8 @@ def test_fit_finds_the_largest_multiplier(overrides: list[str]) -> None:
 
 
 def within(config: Config, multiplier: float) -> bool:
-    scaled = cost_of(replace(config.model, width_multiplier=multiplier), config.data)
-    return all(share <= 0 for share in excess(scaled, config.budget).values())
+    model = replace(config.model, width_multiplier=multiplier)
+    return all(m.over <= 0 for m in measure(model, config.data, config.budget)[1])
 
 
 def test_fit_applies_before_the_budget_is_held() -> None:
@@ -219,14 +288,32 @@ def test_fit_without_a_limit_is_refused() -> None:
                 "shape": 0.0,
                 "parameters": (1_390 - 20_000) / 20_000,
                 "macs": (63_624 - 1_000_000) / 1_000_000,
-                "activation_bytes": (6_272 - 262_144) / 262_144,
+                "activation_bytes": (1_568 - 65_536) / 65_536,
             },
         ),
         (["model.layers.conv4.pool=8"], {"shape": 1.0}),
         (["model.layers.conv4.dropout=1.2"], {"shape": 1.0}),
         (["budget.max_parameters=47", "budget.fit=true"], {"shape": 0.0, "parameters": 1.0}),
+        (
+            ["budget=none", "budget.bits=8", "budget.max_weight_bytes=10kB"],
+            {"shape": 0.0, "weight_bytes": (REFERENCE_INT8 - 10_000) / 10_000},
+        ),
+        (
+            ["budget=none", "budget.min_receptive_field=64"],
+            {"shape": 0.0, "receptive_field": (64 - 32) / 64},
+        ),
     ],
-    ids=["within", "over", "no limit", "three limits", "vanishing", "out of range", "hopeless"],
+    ids=[
+        "within",
+        "over",
+        "no limit",
+        "three limits",
+        "vanishing",
+        "out of range",
+        "hopeless",
+        "bytes",
+        "receptive field",
+    ],
 )
 def test_violations_are_the_excess_as_a_share_of_the_limit(
     overrides: list[str], expected: dict[str, float]
@@ -237,3 +324,29 @@ def test_violations_are_the_excess_as_a_share_of_the_limit(
 def test_with_fit_an_oversized_candidate_violates_nothing() -> None:
     cfg = compose_raw("model.layers.conv3.width=48", "budget.fit=true")
     assert all(value <= 0 for value in violations(cfg).values())
+
+
+ONE_PIXEL = [f"model.layers.conv5.{end}" for end in ("kernel=4", "pool=1", "width=6")]
+
+
+@pytest.mark.parametrize("line", ["trainer.batch_size=1", "data.limit=1"])
+def test_batch_norm_over_a_single_value_is_told_before_training(line: str, tmp_path: Path) -> None:
+    config = compose("data=digits", "data.validation=0", *ONE_PIXEL, line)
+    with pytest.raises(SettingError, match=r"trainer\.batch_size=1: .*model\.layers\.conv5"):
+        run(config, tmp_path, threads=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_passes_over_batch_norm_of_a_single_value() -> None:
+    one, two = (violations(compose_raw(*ONE_PIXEL, f"trainer.batch_size={n}")) for n in (1, 2))
+    assert (one["shape"], two["shape"]) == (1.0, 0.0)
+
+
+def test_every_candidate_of_a_search_for_shapes_is_within_the_budget_and_near_it() -> None:
+    rng = random.Random(0)
+    names = ("stem", "conv1", "squeeze", "conv2", "conv3", "conv4")
+    for _ in range(8):
+        widths = [f"model.layers.{name}.width={rng.randint(4, 40)}" for name in names]
+        cfg = compose_raw("search=shapes", *widths)
+        over = violations(cfg)["parameters"]
+        assert -0.07 < over <= 0, widths

@@ -75,20 +75,22 @@ def test_a_difference_is_claimed_only_where_the_interval_excludes_zero(
 ) -> None:
     reference = [0.990, 0.991, 0.992, 0.993, 0.994]
     runs = {
-        name: [{"test_accuracy": a + d, "parameters": 10} for a in reference]
+        name: [
+            {"seed": i, "test_accuracy": a + d, "parameters": 10} for i, a in enumerate(reference)
+        ]
         for name, d in (("reference", 0.0), ("trial-3", shift))
     }
-    text = comparison_table(runs, {"trial-3": ["optimizer.lr=0.1"]})
+    text = comparison_table(runs, ["trial-3: `optimizer.lr=0.1`"])
     assert words in text.splitlines()[3]
     assert "trial-3: `optimizer.lr=0.1`" in text
 
 
 def test_without_a_reference_finalists_are_compared_with_the_first() -> None:
     runs = {
-        name: [{"test_accuracy": a, "parameters": 10} for a in values]
+        name: [{"seed": i, "test_accuracy": a, "parameters": 10} for i, a in enumerate(values)]
         for name, values in (("trial-5", [0.98, 0.981]), ("trial-2", [0.97, 0.971]))
     }
-    head, _, first, second, *_ = comparison_table(runs, {}).splitlines()
+    head, _, first, second, *_ = comparison_table(runs).splitlines()
     assert "against trial-5" in head
     assert "points" not in first
     assert "-1.000 points" in second and "worse" in second
@@ -109,7 +111,8 @@ def write_sweep(folder: Path, states: list[str]) -> None:
     rows = []
     for number, state in enumerate(states):
         params = {"model.layers.conv1.width": 4 + number, "optimizer.lr": 0.1}
-        rows.append({"trial": number, "state": state, "folder": str(number), "params": params})
+        row = {"trial": number, "state": state, "folder": str(number), "params": params}
+        rows.append({**row, "rank": number + 1 if state == "COMPLETE" else None})
         own = [f"{key}={value}" for key, value in params.items()]
         hidden = folder / str(number) / ".hydra"
         hidden.mkdir(parents=True)

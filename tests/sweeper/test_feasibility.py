@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.errors import FunctionError, SweepError
 from hydra_budget_sweeper.space.feasibility import Feasibility
-from hydra_budget_sweeper.space.limits import Limits, LimitsError
+from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.parse import parse_space
 
 SPACE = parse_space({"a": "range(0,10)", "b": "range(0,10)", "c": "choice(x,y)"}, [], {})
@@ -67,7 +67,7 @@ def test_what_cannot_be_judged_does_not_fit_and_is_told() -> None:
 
 def test_a_space_in_which_nothing_can_be_judged_says_why() -> None:
     def never(overrides: Sequence[str]) -> dict[str, float]:
-        raise LimitsError("hydra.sweeper.constraints=app.limits: KeyError: 'widht'")
+        raise FunctionError("hydra.sweeper.constraints=app.limits: KeyError: 'widht'")
 
     feasibility = Feasibility(SPACE, never)
     assert feasibility.share(5)[0] == 0
@@ -115,13 +115,13 @@ def test_limits_may_be_any_numbers(given: Mapping[str, Any]) -> None:
     ids=str,
 )
 def test_what_limits_must_not_return(given: Any, words: str) -> None:
-    with pytest.raises(LimitsError, match=f"hydra.sweeper.constraints=app.limits: .*{words}"):
+    with pytest.raises(FunctionError, match=f"hydra.sweeper.constraints=app.limits: .*{words}"):
         returned(given).violations(OmegaConf.create())
 
 
 def test_a_limit_that_raises_is_named_with_its_error() -> None:
     limits = Limits(lambda cfg: {"a": 1 / cfg.zero}, "app.limits")
-    with pytest.raises(LimitsError, match="app.limits: ZeroDivisionError: division by zero"):
+    with pytest.raises(FunctionError, match="app.limits: ZeroDivisionError: division by zero"):
         limits.violations(OmegaConf.create({"zero": 0}))
 
 
@@ -129,5 +129,5 @@ def test_a_limit_that_exits_is_an_error_too() -> None:
     def leave(_: Any) -> dict[str, float]:
         raise SystemExit("goodbye")
 
-    with pytest.raises(LimitsError, match="SystemExit: goodbye"):
+    with pytest.raises(FunctionError, match="SystemExit: goodbye"):
         Limits(leave, "app.limits").violations(OmegaConf.create())

@@ -1,5 +1,6 @@
 """Sweeps that share a folder, or should: who waits, who takes over, who is told what."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,8 +16,6 @@ from sweeping import (
     hear_interrupts,
     kill_all,
     start,
-    states,
-    study,
     summary,
     sweep,
     traced,
@@ -73,6 +72,20 @@ def test_a_joined_sweep_waits_without_workers_and_takes_over_from_the_dead(
     assert second.wait(timeout=30) == 130
 
 
+def test_the_last_trial_of_a_dead_machine_is_taken_over_after_the_lease(tmp_path: Path) -> None:
+    """A worker elsewhere shows no lock here: only its beats count, and they have stopped."""
+    folder, trace = tmp_path / "sweep", tmp_path / "trace"
+    last = [X, "seconds=3", "hydra.sweeper.n_trials=1", f"trace={trace}"]
+    process = start(folder, *last)
+    wait_for(lambda: starts(trace) == 1)
+    kill_all(process)
+    (sign,) = (folder / ".workers").glob("worker-*.alive")
+    sign.write_text(json.dumps({**json.loads(sign.read_text()), "host": "elsewhere"}))
+    ended = sweep(folder, *last, "hydra.sweeper.lease=2")
+    assert starts(trace) == 2 and summary(folder)["trained"] == 1
+    assert "waiting for them" in ended.stdout and ended.stdout.count("Launching") == 1
+
+
 @pytest.mark.parametrize("ending", ["interrupt", "timeout"])
 def test_who_waits_can_be_told_to_stop(
     tmp_path: Path, running: list[subprocess.Popen], ending: str
@@ -100,7 +113,7 @@ def test_the_last_trial_of_a_finite_space_is_waited_for(
     wait_for(lambda: starts(trace) == 1)
     running.append(second := joined(folder, log, *finite))
     assert first.wait(timeout=60) == second.wait(timeout=60) == 0
-    assert starts(trace) == 2 and states(folder)["COMPLETE"] == 2
+    assert starts(trace) == summary(folder)["trained"] == 2
     assert log.read_text().count("Launching") <= 3
 
 
@@ -145,16 +158,24 @@ def test_a_fork_of_a_job_that_outlives_a_killed_sweep_does_not_keep_its_folder(
     tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    forking = [X, "hydra.sweeper.n_trials=2", f"trace={trace}"]
-    running.append(first := start(folder, *forking, "trouble=fork", "seconds=60"))
-    orphan = int(wait_for(lambda: starts(trace) and (folder / "0" / "fork").read_text()))
+    forking = [X, "hydra.sweeper.n_trials=1", f"trace={trace}", "trouble=fork", "seconds=60"]
+    orphans: set[int] = set()
+
+    def orphan() -> int:
+        child = folder / "0" / "fork"
+        return int(wait_for(lambda: child.exists() and child.read_text()))
+
     try:
+        running.append(first := start(folder, *forking))
+        orphans.add(orphan())
         first.kill()
         first.wait()
-        os.kill(orphan, 0)  # it lives
-        with_same = [*forking, "trouble=fork", "seconds=60", "hydra.sweeper.timeout=0.1"]
-        again = sweep(folder, *with_same, expect=1)
-        assert "already running" not in again.stderr
+        os.kill(orphan(), 0)  # it lives
+        running.append(again := start(folder, *forking))
+        wait_for(lambda: starts(trace) == 2 or again.poll() is not None)
+        assert again.poll() is None
+        wait_for(lambda: orphans != {orphan()})
+        orphans.add(orphan())
     finally:
-        os.kill(orphan, signal.SIGKILL)
-    assert len(study(folder).trials)
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)

@@ -70,6 +70,8 @@ def test_a_misspelt_name_is_one_sentence(app: Application, name: str, words: str
     ("url", "shown"),
     [
         ("sqlite:///s.db", "sqlite:///s.db"),
+        ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
+        ("hydra.searchpath=[file:///a:b@c]", "hydra.searchpath=[file:///a:b@c]"),
         ("postgresql://me:hunter2@host/db", "postgresql://me:***@host/db"),
         (
             "postgresql+psycopg://me:hun@ter:2@host:5432/db",

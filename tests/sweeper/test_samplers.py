@@ -27,8 +27,7 @@ from sweeping import (
     trial_folders,
 )
 
-from hydra_budget_sweeper.space.axes import Axis
-from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.space.parse import parse_space
 from hydra_budget_sweeper.study.sampler import Recipe, SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
@@ -74,13 +73,7 @@ def test_one_worker_draws_the_same_to_the_bit_whether_resumed_or_not(
     assert summary(tmp_path / "whole")["trained"] == 6
 
 
-SPACE = Space(
-    (
-        Axis("a", optuna.distributions.FloatDistribution(0, 1)),
-        Axis("b", optuna.distributions.IntDistribution(1, 1000)),
-    ),
-    ("a", "b"),
-)
+SPACE = parse_space({"a": "interval(0,1)", "b": "range(1,1001)"}, [], {})
 
 
 def in_memory(sampler: type[BaseSampler], **arguments: Any) -> StudyStore:

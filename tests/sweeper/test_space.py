@@ -11,7 +11,6 @@ from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_override
 from optuna.distributions import CategoricalDistribution
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.axes import described_in_words
 from hydra_budget_sweeper.space.grammar import override_text, plain_value
 from hydra_budget_sweeper.space.parse import parse_space
 from hydra_budget_sweeper.space.points import parse_point, read_point
@@ -79,7 +78,7 @@ def test_a_choice_is_given_as_it_was(value: object) -> None:
 @pytest.mark.parametrize(
     ("override", "values"),
     [
-        ("x=shuffle(3,1,2)", [1, 2, 3]),
+        ("x=shuffle(3,1,2)", [3, 1, 2]),
         ("x=shuffle(range(1,4))", [1, 2, 3]),
         ("x=sort(choice(c,a,b),reverse=true)", ["c", "b", "a"]),
         ("x=sort(range(1,4),reverse=true)", [1, 2, 3]),
@@ -232,9 +231,9 @@ POINTS = parse_space(
 @pytest.mark.parametrize(
     ("entry", "stored"),
     [
-        ("opt=sgd lr=0.5", {"+opt": "sgd", "lr if +opt=sgd": 0.5}),
-        ("opt=adam lr=0.001", {"+opt": "adam", "lr if +opt=adam": 0.001}),
-        ("lr=0.001", {"lr if +opt=sgd": 0.001, "lr if +opt=adam": 0.001}),
+        ("opt=sgd lr=0.5", {"+opt": "sgd", "lr if opt=sgd": 0.5}),
+        ("opt=adam lr=0.001", {"+opt": "adam", "lr if opt=adam": 0.001}),
+        ("lr=0.001", {"lr if opt=sgd": 0.001, "lr if opt=adam": 0.001}),
         ("width=8.0 s=0.30000000000000004", {"width": 8, "s": 0.3}),
         ("d=1 ++width=4", {"d": "1", "width": 4}),
         ("d=null model.depth=3", {"d": "null"}),
@@ -384,16 +383,10 @@ def test_a_point_is_known_again_whoever_drew_it(values: str) -> None:
     assert space.point({"y": 1}) == space.point({"y": 1.0}) != space.point({"y": 0.5})
 
 
-def test_points_of_an_older_study_are_known_again() -> None:
-    space = parse_space({"x": "choice(false,0,0.1)", "s": "range(0.0,1.0,0.1)"}, [], {})
-    old = {"x": False, "s": 0.30000000000000004}
-    assert space.point(old) == space.point({"x": "false", "s": 0.3})
-
-
 def test_a_huge_space_costs_no_memory() -> None:
     space = parse_space({"x": "int(interval(1,1000000000000))", "y": "choice(1,2)"}, [], {})
     assert space.size() == 2 * 10**12
-    assert space.axes[0].index(10**12) == 10**12 - 1
+    assert space.axes[0].identity(10**12) == 10**12 - 1
 
 
 @pytest.mark.parametrize("override", [s.replace("+", "") for s in STOCK if "@" not in s])
@@ -401,7 +394,6 @@ def test_an_axis_says_its_values_in_words_that_hydra_reads(override: str) -> Non
     (axis,) = parse_space({}, [override], {}).axes
     (again,) = parse_space({}, [f"{axis.name}={axis}"], {}).axes
     assert again.distribution == axis.distribution
-    assert described_in_words(axis.describe()) == str(axis)
 
 
 def test_a_walk_finds_every_candidate_once() -> None:

@@ -35,7 +35,7 @@ def test_a_trial_that_waits_is_claimed_once(stores: Stores) -> None:
     assert trial is not None and trial.number == 0 and trial.suggest_float("x", 0, 2) == 1.0
     assert other.claim(0, "b", "run") is None
     assert other.owns("a", 0) and not other.owns("b", 0)
-    assert one.tell("a", trial, TrialState.COMPLETE, [1.0])
+    assert one.tell("a", trial.number, TrialState.COMPLETE, [1.0])
     assert other.claim(0, "b", "run") is None
 
 
@@ -43,7 +43,7 @@ def test_a_trial_keeps_its_values_and_its_note_when_put_back(stores: Stores) -> 
     one, other = stores
     trial = one.ask("a", "run")
     trial.suggest_float("x", 0, 1)
-    one.write_note(0, Note(worker="a", run="run", started="c", folder="0"))
+    one.update_note(0, started="c", folder="0")
     assert one.put_back("a", 0, retries=1)
     frozen = other.trial(0)
     assert frozen.state is TrialState.WAITING and frozen.params == trial.params
@@ -59,10 +59,10 @@ def test_what_is_in_other_hands_by_now_is_left_alone(stores: Stores) -> None:
     again = other.claim(0, "b", "run")
     assert again is not None
     assert not one.put_back("a", 0)
-    assert not one.tell("a", late, TrialState.COMPLETE, [1.0], seconds=1.0)
+    assert not one.tell("a", late.number, TrialState.COMPLETE, [1.0], seconds=1.0)
     one.fail("a", 0, "too late")
     assert other.trial(0).state is TrialState.RUNNING and note_of(other.trial(0)).worker == "b"
-    assert other.tell("b", again, TrialState.COMPLETE, [2.0], seconds=2.0)
+    assert other.tell("b", again.number, TrialState.COMPLETE, [2.0], seconds=2.0)
     assert one.trial(0).values == [2.0] and note_of(one.trial(0)).seconds == 2.0
 
 
@@ -80,7 +80,7 @@ def finished(store: StudyStore, value: float, x: float, over: float = -1.0) -> N
     trial = store.ask("a", "run")
     trial.suggest_float("x", x, x)
     trial.set_constraint("size", over)
-    store.tell("a", trial, TrialState.COMPLETE, [value])
+    store.tell("a", trial.number, TrialState.COMPLETE, [value])
 
 
 @pytest.mark.parametrize(("direction", "number"), [("minimize", 2), ("maximize", 0)])
@@ -117,11 +117,11 @@ def test_a_success_between_two_failures_counts_by_when_it_ended() -> None:
     store = StudyStore(storage, "s")
     long, first, second = (store.ask("a", "run") for _ in range(3))
     store.fail("a", first.number, "bang")
-    store.tell("a", long, TrialState.COMPLETE, [1.0])
+    store.tell("a", long.number, TrialState.COMPLETE, [1.0])
     store.fail("a", second.number, "bang")
     tally = Tally(store.study())
     tally.refresh()
-    assert tally.failures_in_a_row == [("run", "bang")]
+    assert [failure.error for failure in tally.failures_in_a_row] == ["bang"]
 
 
 def test_each_finished_trial_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ from sweeping import (
     JOBLIB,
     SEEDED,
     environment,
-    kill_all,
     leaderboard,
     leaderboard_csv,
     results,
@@ -416,14 +415,6 @@ def workers_of(folder: Path) -> set[str]:
     return {trial.system_attrs["budget_sweep"]["worker"] for trial in done}
 
 
-def test_stale_folders_are_put_aside(tmp_path: Path) -> None:
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "checkpoint").write_text("99")
-    sweep(tmp_path, X, "steps=2", "resume=true", n_trials(1))
-    assert (tmp_path / "0.stale-1" / "checkpoint").read_text() == "99"
-    assert (tmp_path / "0" / "checkpoint").read_text() == "2"
-
-
 @pytest.mark.parametrize("cut", [1, 7, 40])
 def test_a_journal_cut_short_is_mended(tmp_path: Path, cut: int) -> None:
     sweep(tmp_path, X, n_trials(3))
@@ -521,26 +512,6 @@ def test_any_optuna_storage(tmp_path: Path) -> None:
         sweep(tmp_path / "s", X, storage, n_trials(n))
     assert summary(tmp_path / "s")["trained"] == 4
     assert not (tmp_path / "s" / "study.journal").exists()
-
-
-def test_a_dead_machine_is_not_waited_for(tmp_path: Path) -> None:
-    """A worker elsewhere shows no lock here: only its beats count, and they have stopped."""
-    process = start(tmp_path, X, "seconds=30", n_trials(1))
-    wait_for(lambda: (tmp_path / "0").exists())
-    kill_all(process)
-    for sign in (tmp_path / ".workers").glob("worker-*.alive"):
-        sign.write_text(json.dumps({**json.loads(sign.read_text()), "host": "elsewhere"}))
-    out = sweep(
-        tmp_path,
-        X,
-        "seconds=30",
-        n_trials(1),
-        "hydra.sweeper.lease=1",
-        "hydra.sweeper.timeout=4",
-        "trouble=null",
-        expect=1,
-    )
-    assert "went" not in out.stdout
 
 
 def test_a_worker_finds_the_applications_modules_in_a_bare_process(

@@ -76,6 +76,15 @@ def test_cosine_warms_up_in_a_line_and_falls_to_almost_nothing() -> None:
     assert seen[-1] < 1e-4
 
 
+@pytest.mark.parametrize("name", ["one_cycle", "cosine"])
+@pytest.mark.parametrize("end", [0.0, 0.01, 0.5])
+def test_the_last_rate_is_the_share_of_the_peak_that_is_named(name: str, end: float) -> None:
+    config = SchedulerConfig(name=name, warmup=0.1, end_factor=end)  # type: ignore[arg-type]
+    seen = rates(config, epochs=100)
+    assert max(seen) == pytest.approx(0.1)
+    assert seen[-1] == pytest.approx(0.1 * end, abs=1e-6)
+
+
 def test_cosine_without_warmup_starts_at_the_peak() -> None:
     assert rates(SchedulerConfig(name="cosine", warmup=0))[0] == pytest.approx(0.1)
 

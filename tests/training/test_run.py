@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -114,3 +118,63 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
         assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "a run"
+    process = subprocess.Popen(
+        [*RUN, "trainer.epochs=500", f"hydra.run.dir='{folder}'"], cwd=tmp_path, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    while not (folder / "checkpoint.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(told.splitlines()) == 1, told
+    start, _, command = told.partition(": python -m budgetsweep.train ")
+    assert start == "Interrupted. To go on after the last whole epoch"
+    again = [sys.executable, "-m", "budgetsweep.train", *shlex.split(command), "trainer.epochs=500"]
+    epochs = torch.load(folder / "checkpoint.pt", weights_only=True)["trainer"]["epoch"]
+    going = subprocess.Popen(again, cwd=tmp_path, text=True, stdout=subprocess.PIPE)
+    assert going.stdout
+    lines = iter(going.stdout.readline, "")
+    assert any(f"going on after epoch {epochs} of 500" in line for line in lines)
+    going.kill()
+    going.communicate()
+
+
+def test_a_finished_run_is_not_written_over(finished: Path) -> None:
+    def state() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+    before = state()
+    done = train(finished, "optimizer.lr=0.02")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for words in ("whole holds a finished run (tiny, seed 0, 4 epochs)", "resume=true"):
+        assert words in done.stderr
+    assert state() == before
+
+
+def test_the_log_and_the_bar_do_not_write_over_each_other(tmp_path: Path) -> None:
+    """On a terminal of our own: a line of the log is a line of the screen."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*RUN, f"hydra.run.dir={tmp_path}/run"], cwd=tmp_path, stdout=theirs, stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "110"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # at the end there is no terminal left
+        while chunk := os.read(ours, 65_536):
+            seen += chunk
+    assert process.wait() == 0
+    screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert "training" in screen  # the bar was there
+    lines = [part for line in screen.splitlines() for part in line.split("\r")]
+    logged = [line for line in lines if "[budgetsweep.training.tracking][INFO]" in line]
+    assert len(logged) == 4
+    assert all(line.startswith("[20") for line in logged)

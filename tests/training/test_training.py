@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from composing import compose
-from torch import Tensor
+from torch import Tensor, nn
 
 from budgetsweep.config import Config
 from budgetsweep.data import Dataset, Images, load
@@ -31,6 +32,7 @@ from budgetsweep.training.early_looks import look, sample
 from budgetsweep.training.evaluation import evaluate
 from budgetsweep.training.number_format import PLAIN, Format, choose_format
 from budgetsweep.training.run import run
+from budgetsweep.training.tracking import apart
 from budgetsweep.training.trainer import Trainer
 
 SMALL = (
@@ -96,8 +98,9 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         ["scheduler=step", "scheduler.step_epochs=1"],
         ["scheduler=constant", "trainer.ema=0.9"],
         ["data.validation=0", "augment=none"],
+        ["augment=strong", "augment.crop=0.1", "augment.until=0.3"],
     ],
-    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation"],
+    ids=["one-cycle", "adamw", "cosine", "step", "average", "no validation", "augmentation"],
 )
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupted_run_ends_with_the_same_bits(
@@ -162,9 +165,18 @@ def test_the_kept_weights_have_the_accuracy_that_is_told(tmp_path: Path) -> None
     assert (test.loss, test.accuracy) == (summary["test_loss"], summary["test_accuracy"])
 
 
-@pytest.mark.parametrize(("setting", "reads"), [("true", 1), ("false", 0)])
+@pytest.mark.parametrize(
+    ("setting", "sweeping", "reads"),
+    [
+        ("true", False, 1),
+        ("false", False, 0),
+        ("null", False, 1),
+        ("null", True, 0),
+        ("true", True, 1),
+    ],
+)
 def test_the_test_set_is_read_once_at_the_end_or_never(
-    setting: str, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, sweeping: bool, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
@@ -178,9 +190,19 @@ def test_the_test_set_is_read_once_at_the_end_or_never(
         return dataclasses.replace(dataset, test=test)
 
     monkeypatch.setattr(run_module, "load", counting)
-    summary = run(small(f"trainer.test={setting}"), tmp_path, threads=1)
+    config = small(f"trainer.test={setting}")
+    summary = run(config, tmp_path, threads=1, sweeping=sweeping)
     assert seen == [3] * reads
     assert (summary["test_accuracy"] is not None) == bool(reads)
+
+
+def test_the_test_set_can_be_read_afterwards_without_training_again(tmp_path: Path) -> None:
+    first = run(small("trainer.test=false"), tmp_path, threads=1)
+    before = weights(tmp_path)
+    second = run(small("trainer.test=true", "resume=true"), tmp_path, threads=1)
+    assert first["test_accuracy"] is None and second["test_accuracy"] > 0
+    assert second["train_seconds"] == first["train_seconds"]
+    assert same(before, weights(tmp_path))
 
 
 def test_without_validation_there_is_no_validation_loss(tmp_path: Path) -> None:
@@ -223,6 +245,7 @@ def test_looking_changes_no_number(tmp_path: Path) -> None:
     ours, alone = losses(tmp_path / "looked at"), losses(tmp_path / "alone")
     assert [float(row[0]) for row in ours] == [0.167, 0.5, 1, 1.5, 2, 3]
     assert [row for row in ours if row[2]] == alone
+    assert {row[3] for row in ours if not row[2]} == {""}  # val_loss is of epochs alone
     assert same(weights(tmp_path / "looked at"), weights(tmp_path / "alone"))
 
 
@@ -248,8 +271,24 @@ def test_a_look_is_by_the_statistics_of_its_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
 def test_what_is_told_is_the_objective(objective: str, tmp_path: Path) -> None:
     (first, _), *_ = looked_at(tmp_path, f"objectives=[{objective}]", "trainer.first_look=3")
-    first_row = losses(tmp_path)[0]
-    assert float(first_row[3 if objective == "val_loss" else 4]) == first
+    with (tmp_path / "metrics.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert float(row[objective.replace("val", "look")]) == first
+
+
+def test_a_look_is_at_the_network_not_at_its_average(tmp_path: Path) -> None:
+    """After a few steps the average is little but the first weights."""
+    plain = looked_at(tmp_path / "plain", "trainer.first_look=2")
+    averaged = looked_at(tmp_path / "averaged", "trainer.first_look=2", "trainer.ema=0.999")
+    assert averaged == plain
+
+
+def test_a_look_of_an_older_release_goes_on_in_the_columns_of_looks() -> None:
+    epoch = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_accuracy": 0.9}
+    look = {"epoch": 0.3, "train_loss": None, "val_loss": 0.7, "val_accuracy": 0.8}
+    assert apart(epoch) == epoch | {"look_loss": None, "look_accuracy": None}
+    moved = {"val_loss": None, "val_accuracy": None, "look_loss": 0.7, "look_accuracy": 0.8}
+    assert apart(look) == look | moved
 
 
 def test_a_sample_is_of_full_batches_in_an_order_of_its_own() -> None:
@@ -327,8 +366,9 @@ def test_the_average_is_exponential() -> None:
     seen: list[Tensor] = []
     trainer.train_epoch(lambda _: seen.append(network.head[1].weight.detach().clone()))  # type: ignore[index]
     expected = seen[0]
-    for value in seen[1:]:
-        expected = 0.9 * expected + 0.1 * value
+    for n, value in enumerate(seen[1:], start=1):
+        decay = min(0.9, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * value
     averaged = trainer.average.module.head[1].weight.detach()
     torch.testing.assert_close(averaged, expected)
 
@@ -391,6 +431,60 @@ def test_the_training_loss_is_the_smoothed_cross_entropy() -> None:
     assert trainer.train_epoch() == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize("clip", [0.01, 1e9])
+def test_a_gradient_is_clipped_to_its_norm(clip: float) -> None:
+    trainer = trainer_of(small(f"optimizer.clip={clip}"))
+    norms = []
+
+    def measure(_: int) -> None:
+        grads = [p.grad for p in trainer.network.parameters() if p.grad is not None]
+        norms.append(float(torch.cat([g.flatten() for g in grads]).norm()))
+
+    trainer.train_epoch(measure)
+    free = trainer_of(small())
+    assert (max(norms) <= clip * 1.001) and (clip > 1 or min(norms) > clip * 0.99)
+    if clip > 1:
+        assert free.train_epoch() == trainer_of(small(f"optimizer.clip={clip}")).train_epoch()
+
+
+def unbalanced() -> tuple[Config, Trainer]:
+    """Three classes in twelve images: 8, 3, 1."""
+    config = small(
+        "augment=none", "data.classes=3", "trainer.class_weights=balanced",
+        "trainer.batch_size=12", "model.defaults.dropout=0",
+    )  # fmt: skip
+    labels = torch.tensor([0] * 8 + [1] * 3 + [2])
+    images = Images(torch.randint(0, 256, (12, 1, 16, 16), dtype=torch.uint8), labels)
+    network = build_model(config.model, config.data)
+    return config, Trainer(network, config, images, CPU, PLAIN)
+
+
+def test_balanced_classes_count_alike_in_the_training_loss() -> None:
+    """Without smoothing: the mean over classes of each class's mean."""
+    config, trainer = unbalanced()
+    config.trainer.label_smoothing = 0.0
+    labels = trainer.train_labels
+    with torch.no_grad():
+        log_p = trainer.network.train()(normalize(to_unit(trainer.train_images), config.data))
+        own = -log_p.gather(1, labels[:, None]).squeeze(1)
+        expected = sum(float(own[labels == c].mean()) for c in range(3)) / 3
+    assert trainer.train_epoch() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_targets_that_are_shares_of_classes_are_those_of_the_labels_where_they_are_whole(
+    weights: str,
+) -> None:
+    config, trainer = unbalanced()
+    if weights == "none":
+        trainer.class_weights = None
+    x = normalize(to_unit(trainer.train_images), config.data)
+    shares = F.one_hot(trainer.train_labels, 3).float()
+    with torch.no_grad():
+        by_labels, by_shares = (trainer._loss(x, y) for y in (trainer.train_labels, shares))
+    assert float(by_shares) == pytest.approx(float(by_labels), rel=1e-5)
+
+
 @pytest.mark.parametrize("batch", [1, 7, 50, 500])
 def test_evaluation_is_the_plain_loss_in_any_batch_size(batch: int) -> None:
     config = small(f"trainer.eval_batch_size={batch}", "model.defaults.dropout=0.5")
@@ -425,6 +519,71 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
         run(small("resume=true", "seed=3", "model.layers.stem.width=5"), tmp_path, threads=1)
     for words in ("seed: 0 then, 3 now", "model.layers.stem.width: 4 then, 5 now"):
         assert words in str(error.value)
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a checkpoint in place, or put what is returned there instead."""
+    path = folder / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    instead = change(state)
+    torch.save(state if instead is None else instead, path)
+
+
+def test_a_checkpoint_from_before_there_was_a_setting_goes_on_with_its_default(
+    tmp_path: Path,
+) -> None:
+    run(small("trainer.epochs=1"), tmp_path, threads=1)
+
+    def forget(state: dict[str, Any]) -> None:
+        names = "optimizer.clip", "trainer.class_weights", "augment.shear"
+        rows = [k for k in state["identity"] if k.endswith(".residual") and "layers" in k]
+        for key in (*names, *rows):
+            del state["identity"][key]
+
+    rewritten(tmp_path, forget)
+    assert run(small("trainer.epochs=1", "resume=true"), tmp_path, threads=1)["epochs"] == 1
+    rewritten(tmp_path, lambda state: state["identity"].__delitem__("trainer.ema"))
+    with pytest.raises(UserError, match=r"trainer\.ema: 0\.0 then, 0\.9 now"):
+        run(small("trainer.epochs=1", "trainer.ema=0.9", "resume=true"), tmp_path, threads=1)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"state_dict": {"w": torch.zeros(3)}, "epoch": 3},
+        {"identity": 3, "format": 1, "trainer": 1, "clock": 1, "rows": 1},
+        [1, 2],
+        torch.zeros(2),
+    ],
+    ids=["of another trainer", "of our keys", "a list", "a tensor"],
+)
+def test_a_checkpoint_of_another_program_is_named_as_such(others: Any, tmp_path: Path) -> None:
+    run(small("trainer.epochs=1"), tmp_path, threads=1)
+    rewritten(tmp_path, lambda _: others)
+    with pytest.raises(UserError, match=r"no checkpoint of budgetsweep; remove it"):
+        run(small("trainer.epochs=1", "resume=true"), tmp_path, threads=1)
+
+
+@pytest.mark.parametrize("change", ["reversed", "dropped"])
+def test_the_same_rows_in_another_order_or_number_are_other_settings(
+    change: str, tmp_path: Path
+) -> None:
+    run(small("trainer.epochs=1"), tmp_path, threads=1)
+    config = small("trainer.epochs=1", "resume=true")
+    rows = list(config.model.layers.items())
+    if change == "dropped":
+        name, _ = rows[-1]
+        config.model.layers[name] = None
+    else:
+        config.model.layers = dict(reversed(rows))
+    with pytest.raises(UserError, match=r"model\.layers: \["):
+        checkpoint.load(tmp_path, config)
+
+
+def test_no_two_seeds_are_one_run() -> None:
+    """A CPU's generator takes 32 bits of a seed."""
+    with pytest.raises(UserError, match=r"seed=4294967296: must be"):
+        small(f"seed={2**32}")
 
 
 @pytest.mark.parametrize(
@@ -486,7 +645,7 @@ def test_the_fastest_format_is_measured_once_and_changes_nothing(
     [
         ([9, 8, 9, 9], [4, 4, 4, 4], "bf16"),
         ([9, 8, 9, 9], [7.9, 7.9, 7.9, 7.9], "fp32"),
-        ([40, 8, 60, 50], [30, 30, 30, 30], "fp32"),  # the machine was busy with other work
+        ([40, 8, 60, 50], [30, 30, 30, 30], "fp32"),  # what else runs adds to most steps
     ],
     ids=["clearly faster", "hardly faster", "a busy machine"],
 )
@@ -494,6 +653,7 @@ def test_plain_float32_stays_unless_bfloat16_is_clearly_faster(
     plain: list[float], bf16: list[float], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # each candidate's warming step comes on top
+    monkeypatch.setattr(number_format, "ROUNDS", 3)
     seconds = {"fp32": iter([9, *plain]), "bf16": iter([9, *bf16])}
     monkeypatch.setattr(
         number_format, "_step_seconds", lambda *args: next(seconds[args[-1].precision])
@@ -502,6 +662,90 @@ def test_plain_float32_stays_unless_bfloat16_is_clearly_faster(
     network = build_model(config.model, config.data)
     candidates = [Format("fp32", "contiguous"), Format("bf16", "contiguous")]
     assert number_format.measure(network, config, CPU, candidates).precision == chosen
+
+
+class Uneven(nn.Module):
+    """Takes a third longer in one of the layouts."""
+
+    def __init__(self, slow: torch.memory_format) -> None:
+        super().__init__()
+        self.slow, self.weight = slow, nn.Parameter(torch.eye(256))
+
+    def forward(self, images: Tensor) -> Tensor:
+        product = self.weight
+        for _ in range(39 if images.is_contiguous(memory_format=self.slow) else 30):
+            product = product @ self.weight
+        return product[: len(images), :10].log_softmax(1)
+
+
+@pytest.fixture
+def load_beside() -> Iterator[None]:
+    busy = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(busy) for _ in range(2 * (os.cpu_count() or 1))]
+    yield
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("load_beside")
+@pytest.mark.parametrize("best", ["contiguous", "channels_last"])
+def test_load_beside_it_does_not_change_the_choice(best: str) -> None:
+    torch.set_num_threads(1)
+    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    (slow,) = (layout for name, layout in layouts.items() if name != best)
+    config = small("data.channels=3")
+    candidates = [Format("fp32", name) for name in layouts]
+    for _ in range(3):
+        chosen = number_format.measure(Uneven(slow), config, CPU, candidates)
+        assert chosen.memory_format == best
+
+
+def formats_of(folder: Path) -> set[str]:
+    return set(json.loads((folder / "budgetsweep/formats.json").read_text()))
+
+
+def test_another_width_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fastest for a small network need not be so for a large one of the same rows."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for width in (4, 5, 5):
+        config = small("trainer.memory_format=auto", f"model.layers.stem.width={width}")
+        choose_format(build_model(config.model, config.data), config, CPU)
+    assert len(formats_of(tmp_path)) == 2
+
+
+def test_runs_below_a_shared_folder_compute_as_the_first_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([Format("bf16", "channels_last")])  # a second measurement would fail
+    monkeypatch.setattr(number_format, "measure", lambda *args: next(answers))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    number_format.share(tmp_path / "sweep")
+
+    def chosen(run: str, *overrides: str) -> Format:
+        config = small("trainer.precision=auto", "trainer.memory_format=auto", *overrides)
+        network = build_model(config.model, config.data)
+        return choose_format(network, config, CPU, tmp_path / "sweep" / run)
+
+    assert chosen("0") == Format("bf16", "channels_last")
+    assert chosen("1", "model.layers.stem.width=9") == Format("bf16", "channels_last")
+    assert chosen("2/3", "trainer.precision=fp32") == Format("fp32", "channels_last")
+
+
+def test_formats_chosen_at_once_are_all_kept(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from budgetsweep.training.number_format import PLAIN, _remembered
+for n in range(20):
+    _remembered(Path(sys.argv[1]), sys.argv[2] + str(n), lambda: PLAIN)
+"""
+    path = tmp_path / "formats.json"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in "ab"
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(json.loads(path.read_text())) == 40
 
 
 def test_bfloat16_is_not_tried_on_a_processor_without_it(

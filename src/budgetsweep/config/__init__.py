@@ -3,8 +3,9 @@
 Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
 """
 
-from budgetsweep.config.checks import check, to_config
+from budgetsweep.config.checks import check, check_objectives, to_config
 from budgetsweep.config.schema import (
+    BLOCKS,
     OBJECTIVES,
     AugmentConfig,
     BudgetConfig,
@@ -19,6 +20,7 @@ from budgetsweep.config.schema import (
 from budgetsweep.config.store import CONF_DIR, register
 
 __all__ = [
+    "BLOCKS",
     "CONF_DIR",
     "OBJECTIVES",
     "AugmentConfig",
@@ -31,6 +33,7 @@ __all__ = [
     "SchedulerConfig",
     "TrainerConfig",
     "check",
+    "check_objectives",
     "register",
     "to_config",
 ]

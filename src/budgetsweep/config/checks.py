@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from budgetsweep.config.schema import OBJECTIVES, Config
+from budgetsweep.config.schema import OBJECTIVES, Config, LayerConfig
 from budgetsweep.errors import SettingError
 
 
@@ -19,15 +20,42 @@ def to_config(cfg: DictConfig) -> Config:
     Raises:
         SettingError: a key is unknown, or a value missing or out of its range.
     """
-    resolved = OmegaConf.merge(OmegaConf.structured(Config), cfg)
-    config = OmegaConf.to_object(resolved)
+    given, known = OmegaConf.to_container(cfg), dataclasses.asdict(Config())
+    row = dataclasses.asdict(LayerConfig())
+    known["model"]["layers"] = dict.fromkeys(OmegaConf.select(cfg, "model.layers") or (), row)
+    _refuse_unknown(given, known)
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
+    except OmegaConfBaseException as error:  # a row that was added by its path has no types before
+        reason = str(error).splitlines()[0].rstrip(".")
+        value = OmegaConf.select(cfg, str(error.full_key))
+        raise SettingError(str(error.full_key), value, f"{reason}.") from None
     assert isinstance(config, Config)
-    _refuse_unknown(OmegaConf.to_container(cfg), dataclasses.asdict(config))
     check(config)
-    if not config.objectives or not set(config.objectives) <= set(OBJECTIVES):
-        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
-        raise SettingError("objectives", config.objectives, allowed)
+    _check_names(config.objectives)
     return config
+
+
+def check_objectives(objectives: Sequence[str], validation: int | str) -> None:
+    """Hold what a sweep is to optimize against what a run can give.
+
+    Raises:
+        SettingError: a figure is unknown, or of validation images where there are none.
+    """
+    _check_names(objectives)
+    if validation == 0 and any(name.startswith("val_") for name in objectives):
+        raise SettingError(
+            "objectives",
+            f"[{','.join(objectives)}]",
+            "there are no validation images to take it from.",
+            "Set data.validation, or objectives=[train_loss].",
+        )
+
+
+def _check_names(objectives: Sequence[str]) -> None:
+    if not objectives or not set(objectives) <= set(OBJECTIVES):
+        allowed = f"must be a list of some of {', '.join(OBJECTIVES)}."
+        raise SettingError("objectives", list(objectives), allowed)
 
 
 def _refuse_unknown(given: Any, known: Any, prefix: str = "") -> None:
@@ -54,6 +82,7 @@ def check(node: Any, prefix: str = "") -> None:
     if dataclasses.is_dataclass(node):
         for f in dataclasses.fields(node):
             _check_bounds(f"{prefix}{f.name}", getattr(node, f.name), f.metadata.get("bounds", {}))
+            _check_choice(f"{prefix}{f.name}", getattr(node, f.name), f.metadata.get("choices"))
 
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
@@ -69,9 +98,19 @@ def _check_bounds(key: str, value: Any, bounds: dict[str, float]) -> None:
         "≤": lambda v, b: v <= b,
         "<": lambda v, b: v < b,
     }
+    if value is None or isinstance(value, str):
+        return
     # A comparison with NaN is false, so NaN is refused too.
-    if value is not None and not all(within[sign](value, b) for sign, b in bounds.items()):
+    if not all(within[sign](value, b) for sign, b in bounds.items()):
         raise SettingError(key, value, f"must be {describe_bounds(bounds)}.")
+
+
+def _check_choice(key: str, value: Any, choices: Callable[[], Sequence[str]] | None) -> None:
+    if choices is None or value is None or value in choices():
+        return
+    close = difflib.get_close_matches(value, choices(), n=1)
+    hint = f"Did you mean {close[0]}?" if close else "One's own: see docs/own-layers.md."
+    raise SettingError(key, value, f"must be one of {', '.join(choices())}.", hint)
 
 
 def describe_bounds(bounds: dict[str, float]) -> str:

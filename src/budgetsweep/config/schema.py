@@ -6,11 +6,28 @@ against them, and `settings_page` lists them all.
 
 from __future__ import annotations
 
+from abc import ABCMeta
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    # What is left to the data is a number by the time that anything uses it: `data.resolve`.
+    Number: TypeAlias = int
+    Numbers: TypeAlias = list[float]
+else:
+    Number = int | None
+    Numbers = list[float] | Literal["auto"]
+
+from budgetsweep.own import Own
 
 # Figures of a run's summary that a sweep may optimize.
 OBJECTIVES = ("val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes")
+# What a row can name; a program's own join them (`budgetsweep.own`).
+BLOCKS = ("conv", "basic", "inverted")
+ACTIVATIONS = (
+    "relu", "relu6", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none",
+)  # fmt: skip
 
 
 def setting(
@@ -21,34 +38,76 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    choices: Callable[[], Sequence[str]] | None = None,
 ) -> Any:
-    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <)."""
+    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <) or its choices."""
     bounds = {"≥": ge, ">": gt, "≤": le, "<": lt}
-    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
+    bounds = {k: v for k, v in bounds.items() if v is not None}
+    metadata = {"help": help, "bounds": bounds, "choices": choices}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 @dataclass
-class LayerConfig:
+class LayerConfig(metaclass=ABCMeta):  # noqa: B024
     """One row of the network; what it leaves out (null) comes from `model.defaults`."""
 
-    width: int | None = setting(None, "output channels, before model.width_multiplier", ge=1)
-    kernel: int | None = setting(None, "side of the square kernel, pixels", ge=1, le=15)
-    padding: int | None = setting(None, "zero padding on each side, pixels", ge=0, le=15)
-    stride: int | None = setting(None, "step of the convolution, pixels", ge=1, le=8)
-    conv: Literal["standard", "separable"] | None = setting(
-        None, "standard, or separable: depthwise k×k followed by pointwise 1×1"
+    width: int | None = setting(
+        None,
+        "output channels, before model.width_multiplier; null for a depthwise convolution or a block "
+        "of one's own: as many as come in",
+        ge=1,
     )
-    activation: Literal["relu", "leaky_relu", "gelu", "silu", "hardswish", "none"] | None = setting(
-        None, "the nonlinearity"
+    kernel: int | None = setting(None, "side of the square kernel, pixels", ge=1, le=15)
+    padding: int | Literal["same"] | None = setting(
+        None,
+        "zero padding on each side, pixels; same: as much as keeps the map's size at stride 1",
+        ge=0,
+        le=120,
+    )
+    stride: int | None = setting(None, "step of the convolution, pixels", ge=1, le=8)
+    dilation: int | None = setting(None, "distance of the kernel's taps, pixels", ge=1, le=16)
+    groups: int | None = setting(
+        None,
+        "groups of the standard or pointwise convolutions; divides the channels before and after, "
+        "and scaled widths stay multiples of it",
+        ge=1,
+    )
+    conv: Literal["standard", "depthwise", "separable"] | None = setting(
+        None,
+        "standard; depthwise: each channel by itself; or separable: depthwise k×k, then pointwise "
+        "1×1, each with norm and activation",
+    )
+    block: str | None = setting(
+        None,
+        "conv: one convolution; basic: two and a skip (He et al. 2015); inverted: 1×1 to expand × "
+        "the channels, depthwise k×k, 1×1 to the width without activation, and a skip where shapes "
+        "allow (Sandler et al. 2018); or one's own (docs/own-layers.md)",
+        choices=lambda: (*BLOCKS, *Own().blocks),
+    )
+    expand: float | None = setting(
+        None, "inverted only: inner channels, as a multiple of those that come in", ge=1, le=16
+    )
+    squeeze_excite: float | None = setting(
+        None,
+        "channels of the gate, as a share of those it weighs (Hu et al. 2018), at the block's end, in "
+        "an inverted one after the depthwise convolution; 0: none",
+        ge=0,
+        le=1,
+    )
+    bias: bool | None = setting(
+        None,
+        "biases of the convolutions; null, in the defaults too: where no norm follows directly",
+    )
+    activation: str | None = setting(
+        None, "the nonlinearity", choices=lambda: (*ACTIVATIONS, *Own().activations)
     )
     norm: Literal["batch", "group", "none"] | None = setting(
         None, "batch norm, group norm (as many groups as divide the width, at most 8), or none"
     )
     order: Literal["conv_act_norm", "conv_norm_act", "norm_act_conv"] | None = setting(
-        None, "the sequence inside the row"
+        None, "the sequence around each convolution"
     )
     pool: int | None = setting(None, "window and step of the pooling after it; 1: none", ge=1, le=8)
     pool_type: Literal["max", "avg"] | None = setting(None, "max or average pooling")
@@ -56,8 +115,35 @@ class LayerConfig:
         None, "share of activations zeroed at the row's end in training", ge=0, lt=1
     )
     residual: bool | None = setting(
-        None, "add the row's input before pooling (1×1 projection where the width changes)"
+        None,
+        "add the block's input before pooling, by a 1×1 projection where shapes differ; null, in the "
+        "defaults too: as the block has it",
     )
+    projection_norm: bool | None = setting(
+        None, "a norm on that projection; null, in the defaults too: in all blocks but conv"
+    )
+    repeat: int | None = setting(
+        None,
+        "the block so many times: stride and a change of width in the first, pool and dropout once, "
+        "at the row's end; 0 leaves the row out",
+        ge=0,
+        le=64,
+    )
+    after: str | None = setting(
+        None, "of a row only: the row that this one follows; null: in the configuration's order"
+    )
+
+
+# OmegaConf first sets what `+model.layers.NAME.width=8` adds as a plain mapping.
+LayerConfig.register(dict)
+
+
+def _reference_row() -> LayerConfig:
+    return LayerConfig(
+        kernel=3, padding=0, stride=1, dilation=1, groups=1, conv="standard", block="conv",
+        expand=6.0, squeeze_excite=0.0, activation="relu", norm="batch", order="conv_act_norm",
+        pool=1, pool_type="max", dropout=0.0, repeat=1,
+    )  # fmt: skip
 
 
 @dataclass
@@ -66,12 +152,18 @@ class ModelConfig:
 
     name: str = setting("custom", "a label for tables and files")
     width_multiplier: float = setting(1.0, "scales the width of every row", gt=0, le=64)
-    defaults: LayerConfig = field(default_factory=LayerConfig)
+    defaults: LayerConfig = field(default_factory=_reference_row)
     layers: dict[str, LayerConfig | None] = field(default_factory=dict)
     head: Literal["conv", "gap"] = setting(
         "conv",
         "conv: a convolution over the whole remaining map (1×1 in the reference); "
         "gap: global average pooling, then a 1×1 convolution",
+    )
+    head_hidden: int | None = setting(
+        None,
+        "channels of a hidden layer in the head, before model.width_multiplier, with the defaults' "
+        "activation; null: none",
+        ge=1,
     )
 
 
@@ -83,19 +175,33 @@ class DataConfig:
         "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist", "usps", "cifar10",
         "digits", "image_folder",
     ] = setting("mnist", "the dataset")  # fmt: skip
-    channels: int = setting(1, "image channels: 1 grey, 3 colour", ge=1, le=3)
-    classes: int = setting(10, "number of classes", ge=2, le=10_000)
+    channels: Number = setting(
+        1, "image channels: 1 grey, 3 colour; null: from the data (image_folder)", ge=1, le=3
+    )
+    classes: Number = setting(
+        10, "number of classes; null: from the data (image_folder)", ge=2, le=10_000
+    )
     size: int = setting(28, "side of the square images, pixels", ge=1, le=512)
-    mean: list[float] = setting([0.1307], "per-channel mean of the training pixels in 0–1")
-    std: list[float] = setting([0.3081], "per-channel standard deviation of the training pixels")
+    mean: Numbers = setting(
+        [0.1307], "per-channel mean of the training pixels in 0–1; auto: computed from them"
+    )
+    std: Numbers = setting(
+        [0.3081], "per-channel standard deviation of the training pixels; auto: computed from them"
+    )
     root: str = setting("data", "folder that holds, or will hold, the datasets")
     mirror: str | None = setting(
         None, "URL or file:// folder with the dataset's original files; null: the official source"
     )
     download: bool = setting(True, "fetch missing files")
-    path: str | None = setting(None, "image_folder only: folder with one sub-folder a class")
-    validation: int = setting(
-        5_000, "images held out of the training set, stratified; 0: none", ge=0
+    path: str | None = setting(
+        None,
+        "image_folder only: folder with one sub-folder a class, or train/, val/, test/ of such",
+    )
+    validation: int | Literal["auto"] = setting(
+        5_000,
+        "images held out of the training set, stratified; 0: none; auto: an image folder's val/, "
+        "otherwise a fifth, at most 5,000",
+        ge=0,
     )
     split_seed: int = setting(
         0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32
@@ -107,13 +213,56 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random affine change of every training image, a new draw each epoch."""
+    """Random change of every training image, a new draw each epoch, in the order listed here."""
 
+    flip: bool = setting(False, "mirror images left to right")
+    flip_p: float = setting(0.5, "share of the images that are mirrored", ge=0, le=1)
     rotation: float = setting(0.0, "largest angle either way, degrees", ge=0, le=180)
     shift: float = setting(0.0, "largest shift either way, share of the side", ge=0, le=1)
     scale: float = setting(0.0, "largest change of size either way, share", ge=0, lt=1)
     shear: float = setting(0.0, "largest horizontal shear either way, degrees", ge=0, lt=90)
-    flip: bool = setting(False, "mirror half of the images left to right")
+    affine_p: float = setting(
+        1.0, "share of the images that are turned, shifted, scaled and sheared", ge=0, le=1
+    )
+    fill: Literal["auto", "black", "mean", "edge"] = setting(
+        "auto",
+        "what lies beside a turned or shifted image: data.mean, or its edge drawn on; auto: edge for "
+        "image_folder, otherwise black",
+    )
+    crop: float = setting(
+        0.0, "pad each side by this share of it, then cut the old size anywhere", ge=0, le=0.5
+    )
+    crop_padding: Literal["reflect", "replicate", "zero"] = setting(
+        "reflect", "what the padding shows: the image mirrored, its edge, or black"
+    )
+    crop_p: float = setting(1.0, "share of the images that are cropped", ge=0, le=1)
+    brightness: float = setting(0.0, "largest change of brightness either way, share", ge=0, le=1)
+    brightness_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    contrast: float = setting(0.0, "largest change of contrast either way, share", ge=0, le=1)
+    contrast_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    saturation: float = setting(
+        0.0, "largest change of saturation either way, share; colour only", ge=0, le=1
+    )
+    saturation_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    grey: float = setting(0.0, "share of the images that lose their colour", ge=0, le=1)
+    cutout: float = setting(
+        0.0, "side of a square covered with data.mean, share of the image's", ge=0, le=1
+    )
+    cutout_p: float = setting(1.0, "share of the images it is for", ge=0, le=1)
+    mixup: float = setting(
+        0.0,
+        "blend pairs of images and their labels, by shares from Beta(mixup, mixup)",
+        ge=0,
+        le=10,
+    )
+    mixup_p: float = setting(1.0, "share of the images that are blended", ge=0, le=1)
+    until: float = setting(
+        1.0,
+        "share of the run from which on all these probabilities fall, linearly, to 0 at its end; "
+        "1: they stay",
+        ge=0,
+        le=1,
+    )
 
 
 @dataclass
@@ -127,6 +276,9 @@ class OptimizerConfig:
     nesterov: bool = setting(True, "sgd only: Nesterov's form of momentum")
     beta1: float = setting(0.9, "adamw only: decay of the mean gradient", ge=0, lt=1)
     beta2: float = setting(0.999, "adamw only: decay of the squared gradient", ge=0, lt=1)
+    clip: float | None = setting(
+        None, "largest norm of a step's gradient, over all weights; null: unlimited", gt=0
+    )
 
 
 @dataclass
@@ -140,6 +292,13 @@ class SchedulerConfig:
         0.3, "one_cycle, cosine: share of the run until the peak rate", ge=0, lt=1
     )
     start_factor: float = setting(0.04, "first learning rate, share of the peak", gt=0, le=1)
+    end_factor: float | None = setting(
+        None,
+        "one_cycle, cosine: last learning rate, share of the peak; null: start_factor / 10,000 under "
+        "one_cycle, 0 under cosine",
+        ge=0,
+        le=1,
+    )
     cycle_momentum: bool = setting(
         True, "one_cycle: momentum (beta1) falls from 0.95 to 0.85 while the rate rises"
     )
@@ -157,12 +316,24 @@ class TrainerConfig:
     label_smoothing: float = setting(
         0.05, "share of the target spread over all classes", ge=0, lt=1
     )
+    class_weights: Literal["none", "balanced"] = setting(
+        "none",
+        "balanced: in the training loss each class counts alike, however many images it has; the "
+        "loss is a weighted mean, so of the same size; validation and test losses stay unweighted",
+    )
     ema: float = setting(
-        0.0, "decay of the moving average of the weights, a step; 0: off", ge=0, lt=1
+        0.0,
+        "decay of the moving average of the weights, a step, less at first; 0: off",
+        ge=0,
+        lt=1,
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "where it runs")
     threads: int | None = setting(
-        None, "CPU threads; null: all cores in a single run, one in a sweep", ge=1, le=1024
+        None,
+        "CPU threads; null: all cores in a single run, one in a sweep; another number changes the last "
+        "bits of the results",
+        ge=1,
+        le=1024,
     )
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "auto: bfloat16 autocast where it was measured to be faster here"
@@ -184,7 +355,11 @@ class TrainerConfig:
     look_images: int = setting(
         1_000, "validation images, at most, by whose loss a sweep compares its trials", ge=2
     )
-    test: bool = setting(True, "read the test set once, after the last epoch; searches turn it off")
+    test: bool | None = setting(
+        None,
+        "read the test set once, after the last epoch; null: in a single run, and in no sweep "
+        "(a finished run reads it when it is given true and resume=true)",
+    )
     progress: bool = setting(True, "a progress bar where the output is a terminal")
     tensorboard: bool = setting(False, "write TensorBoard events too (needs the tensorboard extra)")
 
@@ -195,8 +370,24 @@ class BudgetConfig:
 
     max_parameters: int | None = setting(20_000, "trainable parameters", ge=1)
     max_macs: int | None = setting(None, "multiply-accumulates of one image's inference", ge=1)
-    max_activation_bytes: int | None = setting(
-        None, "largest input + output of one operation, float32, one image, bytes", ge=1
+    max_weight_bytes: int | str | None = setting(
+        None,
+        "flash: what all weights take at `bits` bits; bytes, or with a unit: 64kB (1,000), 64KiB (1,024)",
+        ge=1,
+    )
+    max_activation_bytes: int | str | None = setting(
+        None,
+        "RAM: most that is held at once during one image's inference, at `bits` bits a number; bytes, or "
+        "with a unit",
+        ge=1,
+    )
+    bits: Literal[32, 16, 8] = setting(
+        32,
+        "of a stored weight and activation on the device; with 8, biases and norms stay at 32 and each "
+        "output channel has a 32-bit scale",
+    )
+    min_receptive_field: int | None = setting(
+        None, "least side of the square of the image that the last row sees, pixels", ge=1
     )
     fit: bool = setting(
         False, "scale all widths to the largest network that fits, instead of refusing"
@@ -214,7 +405,8 @@ class Config:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
-    seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**63)
+    # torch's generator on a CPU takes 32 bits: from 2³² on, seeds would repeat earlier runs.
+    seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**32)
     objectives: list[str] = setting(
         ["val_loss"], f"what a sweep gets back of each run; several of {', '.join(OBJECTIVES)}"
     )

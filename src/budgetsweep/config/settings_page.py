@@ -53,27 +53,33 @@ class Setting:
     help: str
 
 
-def settings(schema: Any = Config, prefix: str = "") -> Iterator[Setting]:
-    """Every setting of the schema, in order; `<name>` stands for a layer's name."""
+def settings(schema: Any = Config, prefix: str = "", node: Any = None) -> Iterator[Setting]:
+    """Every setting of the schema, in order, with its value in `node` or else its default.
+
+    `<name>` stands for a layer's name.
+    """
+    node = schema() if node is None else node
     types = typing.get_type_hints(schema)
     for f in dataclasses.fields(schema):
         key, kind = f"{prefix}{f.name}", types[f.name]
         if dataclasses.is_dataclass(kind):
-            yield from settings(kind, f"{key}.")
+            yield from settings(kind, f"{key}.", getattr(node, f.name))
         elif typing.get_origin(kind) is dict:
             yield from settings(LayerConfig, f"{key}.<name>.")
         else:
-            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[operator]
             bounds = describe_bounds(f.metadata["bounds"])
-            yield Setting(key, _type_name(kind), default, bounds, f.metadata["help"])
+            choices = f.metadata["choices"]
+            told = " | ".join([*choices(), "null"]) if choices else _type_name(kind)
+            yield Setting(key, told, getattr(node, f.name), bounds, f.metadata["help"])
 
 
 def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
-        return " | ".join(typing.get_args(kind))
+        return " | ".join(map(str, typing.get_args(kind)))
     args = [a for a in typing.get_args(kind) if a is not type(None)]
     if typing.get_origin(kind) is list:
         return f"list of {args[0].__name__}"
     if args:
-        return " | ".join([*(_type_name(a) for a in args), "null"])
+        null = ["null"] * (type(None) in typing.get_args(kind))
+        return " | ".join([*(_type_name(a) for a in args), *null])
     return str(kind.__name__)

@@ -1,68 +1,164 @@
-"""Random affine change of whole batches, each image by its own draw."""
+"""Random change of training images: a new draw for each image of a batch, on its device."""
 
 from __future__ import annotations
 
+import logging
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from budgetsweep.config import AugmentConfig
+from budgetsweep.config import AugmentConfig, DataConfig
+from budgetsweep.data import transforms
+from budgetsweep.data.pixels import column
+
+log = logging.getLogger(__name__)
 
 
-def affine_matrices(angle: Tensor, shift: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
-    """The maps from output to input positions that `affine` samples by, (N, 2, 3).
+class Augmentation:
+    """The changes that are configured, in their order: place, colour, cutout, mixup.
 
-    The image is sheared, turned, scaled about its centre, then shifted, as in
-    `torchvision.transforms.functional.affine`.
-
-    Args:
-        angle: (N,) clockwise, radians.
-        shift: (N, 2) to the right and down, share of the side.
-        scale: (N,) factor.
-        shear: (N,) along x, radians.
+    All draws are from torch's global generator, and a change that is off draws nothing.
     """
-    cos, sin, tan = torch.cos(angle), torch.sin(angle), torch.tan(shear)
-    # The forward map [[cos, -cos·tan - sin], [sin, -sin·tan + cos]]·scale has determinant scale².
-    inverse = torch.stack([cos - sin * tan, cos * tan + sin, -sin, cos], 1) / scale[:, None]
-    inverse = inverse.view(-1, 2, 2)
-    # grid_sample's coordinates run from -1 to 1: a share of the side counts twice.
-    offset = -2 * inverse @ shift[:, :, None]
-    return torch.cat([inverse, offset], 2)
 
+    def __init__(self, config: AugmentConfig, data: DataConfig) -> None:
+        self.config, self.data = config, data
+        if data.channels == 1 and (config.saturation or config.grey):
+            log.warning("augment.saturation and augment.grey do nothing: the images are grey")
 
-def affine(images: Tensor, matrices: Tensor) -> Tensor:
-    """Sample float images (N, C, S, S) through (N, 2, 3) maps, bilinear, zero outside."""
-    # The grid of F.affine_grid, whose product of a tall matrix and a small one takes 20 × as long.
-    side = images.shape[-1]
-    grid = (matrices @ _pixels(side, images.device)).view(-1, 2, side, side).permute(0, 2, 3, 1)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    def __call__(
+        self, images: Tensor, labels: Tensor, progress: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Change a batch.
 
+        Args:
+            images: (N, C, S, S) float in 0–1.
+            labels: (N,) int64.
+            progress: share of the run that is over.
 
-@lru_cache
-def _pixels(side: int, device: torch.device) -> Tensor:
-    """The centres of a square's pixels, row by row, (3, S²): x, y from -1 to 1, and 1."""
-    centres = (2 * torch.arange(side, device=device) + 1) / side - 1
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
-    return torch.stack([x, y, torch.ones_like(x)]).flatten(1)
+        Returns:
+            The images, and their labels: (N,) int64, or under mixup the share of each class,
+            (N, classes).
+        """
+        draw, config = _Draw(images, self._strength(progress)), self.config
+        if config.flip:
+            images = draw.some(images, lambda: images.flip(3), config.flip_p)
+        if config.rotation or config.shift or config.scale or config.shear:
+            images = self._affine(images, draw)
+        if config.crop:
+            images = self._crop(images, draw)
+        images = self._colour(images, draw)
+        if config.cutout:
+            images = self._cutout(images, draw)
+        if config.mixup:
+            return self._mixup(images, labels, draw)
+        return images, labels
 
+    def _strength(self, progress: float) -> float:
+        """What every probability is multiplied by: 1, and from `until` on less, to 0 at the end."""
+        until = self.config.until
+        return 1.0 if progress <= until else (1 - progress) / (1 - until)
 
-def augment(images: Tensor, config: AugmentConfig) -> Tensor:
-    """A new random draw for each float image (N, C, S, S), from torch's global generator."""
-    if config.flip:
-        mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-        images = torch.where(mirrored, images.flip(3), images)
-    if not (config.rotation or config.shift or config.scale or config.shear):
-        return images
-    draws = torch.rand(5, len(images), device=images.device) * 2 - 1
-    return affine(
-        images,
-        affine_matrices(
+    def _affine(self, images: Tensor, draw: _Draw) -> Tensor:
+        config = self.config
+        draws = draw.either_way(5)
+        matrices = transforms.affine_matrices(
             angle=draws[0] * math.radians(config.rotation),
             shift=draws[1:3].T * config.shift,
             scale=1 + draws[3] * config.scale,
             shear=draws[4] * math.radians(config.shear),
-        ),
-    )
+        )
+        return draw.some(images, lambda: self._sample(images, matrices), config.affine_p)
+
+    def _sample(self, images: Tensor, matrices: Tensor) -> Tensor:
+        match self._fill:
+            case "mean":
+                mean = column(*self.data.mean, device=images.device)
+                return transforms.affine(images - mean, matrices) + mean
+            case fill:
+                return transforms.affine(images, matrices, edge=fill == "edge")
+
+    @cached_property
+    def _fill(self) -> str:
+        """Black corners are right for light drawings on black, and for no photograph."""
+        auto = "edge" if self.data.name == "image_folder" else "black"
+        return auto if self.config.fill == "auto" else self.config.fill
+
+    def _crop(self, images: Tensor, draw: _Draw) -> Tensor:
+        config, padding = self.config, self._pixels(self.config.crop)
+        corners = torch.randint(2 * padding + 1, (draw.n, 2), device=images.device)
+        mode = "constant" if config.crop_padding == "zero" else config.crop_padding
+        chosen = draw.chosen(config.crop_p)
+        corners = corners if chosen is None else corners.where(chosen[:, None], padding)
+        return transforms.crop(images, corners, padding, mode)
+
+    def _colour(self, images: Tensor, draw: _Draw) -> Tensor:
+        config, coloured = self.config, images.shape[1] > 1
+        if config.brightness:
+            factor = draw.factor(config.brightness, config.brightness_p)
+            images = transforms.adjust_brightness(images, factor)
+        if config.contrast:
+            factor = draw.factor(config.contrast, config.contrast_p)
+            images = transforms.adjust_contrast(images, factor)
+        if config.saturation and coloured:
+            factor = draw.factor(config.saturation, config.saturation_p)
+            images = transforms.adjust_saturation(images, factor)
+        if config.grey and coloured:
+            images = draw.some(
+                images, lambda: transforms.grey(images).expand_as(images), config.grey
+            )
+        return images
+
+    def _cutout(self, images: Tensor, draw: _Draw) -> Tensor:
+        side = self._pixels(self.config.cutout)
+        corners = torch.randint(images.shape[-1] - side + 1, (draw.n, 2), device=images.device)
+        mean = column(*self.data.mean, device=images.device)
+        return draw.some(
+            images,
+            lambda: transforms.erase(images, corners, side, mean),
+            self.config.cutout_p,
+        )
+
+    def _mixup(self, images: Tensor, labels: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
+        alpha = torch.full((draw.n,), self.config.mixup, device=images.device)
+        share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
+        chosen = draw.chosen(self.config.mixup_p)
+        share = share if chosen is None else share.where(chosen, 1.0)
+        targets = F.one_hot(labels, self.data.classes).to(images.dtype)
+        return transforms.mix(images, share), transforms.mix(targets, share)
+
+    def _pixels(self, share: float) -> int:
+        return max(1, round(share * self.data.size))
+
+
+class _Draw:
+    """Random numbers for one batch."""
+
+    def __init__(self, images: Tensor, strength: float) -> None:
+        self.n, self._device, self._strength = len(images), images.device, strength
+
+    def either_way(self, n: int) -> Tensor:
+        """Numbers from -1 to 1, (n, N)."""
+        return torch.rand(n, self.n, device=self._device) * 2 - 1
+
+    def chosen(self, p: float) -> Tensor | None:
+        """Which images a change of probability `p` is for, (N,) bool; None: all."""
+        p *= self._strength
+        return torch.rand(self.n, device=self._device) < p if p < 1 else None
+
+    def some(self, images: Tensor, change: Callable[[], Tensor], p: float) -> Tensor:
+        """The change of the images that it is for, and the others as they are."""
+        chosen = self.chosen(p)
+        changed = change()
+        return (
+            changed if chosen is None else torch.where(chosen[:, None, None, None], changed, images)
+        )
+
+    def factor(self, largest: float, p: float) -> Tensor:
+        """1 more or less than at most `largest`, (N,); 1 for the images that it is not for."""
+        factor = 1 + self.either_way(1)[0] * largest
+        chosen = self.chosen(p)
+        return factor if chosen is None else factor.where(chosen, 1.0)

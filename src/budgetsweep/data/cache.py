@@ -1,64 +1,68 @@
-"""Datasets as tensors, kept in the user's cache folder once torchvision has read them.
+"""What was decoded once, kept in the user's cache folder as tensors.
 
-torchvision takes longer to import than torch itself, and most starts need it only to read what an
-earlier one has read. What is kept counts as long as the dataset's files have the sizes and times of
-change that they had.
+What is kept counts as long as the files that it was made from have the sizes and times of change that
+they had.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import fcntl
 import hashlib
 import logging
 import pickle
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from budgetsweep.files import cache_dir, write_atomic
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """One part of a dataset, the one to train on or the one to test on."""
-
-    images: Tensor  # (N, C, H, W) uint8
-    labels: Tensor  # (N,) int64
-    class_names: list[str]
+def place(name: str, *what: object) -> Path:
+    """Where the tensors of `what` are kept: the same for the same, whichever process asks."""
+    digest = hashlib.sha256("\n".join(map(repr, what)).encode()).hexdigest()[:16]
+    return cache_dir() / "datasets" / f"{name}-{digest}.pt"
 
 
-def load(name: str, root: Path, train: bool) -> Decoded | None:
-    """What is kept of a part of a dataset; None where nothing is, or the files have changed."""
+def load(path: Path, unchanged: Callable[[Any], bool]) -> dict[str, Any] | None:
+    """What is kept at a place, if what it was made from is unchanged; else None."""
     try:
         # Mapped, not read: the workers of a sweep share the memory.
-        kept: dict[str, Any] = torch.load(_place(name, root, train), mmap=True, weights_only=True)
-        files = kept.pop("files")
-        return Decoded(**kept) if files == _signature(root, files) else None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError):
+        kept: dict[str, Any] = torch.load(path, mmap=True, weights_only=True)
+        return kept if unchanged(kept.pop("files")) else None
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):
         return None
 
 
-def save(name: str, root: Path, train: bool, files: Iterable[Path], part: Decoded) -> None:
-    """Keep a part of a dataset, which was read from these files below `root`."""
+def save(path: Path, files: Any, **content: Any) -> None:
+    """Keep tensors, with what tells of a change in the files that they were made from."""
     try:
-        signature = _signature(root, [str(file.relative_to(root)) for file in files])
-        kept = {"files": signature, **dataclasses.asdict(part)}
-        write_atomic(_place(name, root, train), lambda file: torch.save(kept, file))
+        write_atomic(path, lambda file: torch.save({"files": files, **content}, file))
     except OSError as error:
-        log.debug("%s is not kept as tensors: %s", name, error)
+        log.debug("%s is not kept: %s", path, error)
 
 
-def _place(name: str, root: Path, train: bool) -> Path:
-    digest = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
-    return cache_dir() / "datasets" / f"{name}-{'train' if train else 'test'}-{digest}.pt"
-
-
-def _signature(root: Path, files: Iterable[str]) -> dict[str, list[int]]:
-    stats = {file: (root / file).stat() for file in files}
-    return {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """One process makes what is to be kept there, others wait; the lock dies with its process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError:  # without a cache each makes its own
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from budgetsweep.config import DataConfig
+from budgetsweep.data.image_folder import listed
 from budgetsweep.errors import DataError, SettingError
 
 
@@ -16,10 +17,10 @@ def check_channels(config: DataConfig) -> None:
         raise SettingError("data.channels", config.channels, "must be 1 (grey) or 3 (colour).")
     for key in ("mean", "std"):
         values = getattr(config, key)
-        if len(values) not in (1, config.channels):
+        if not isinstance(values, str) and len(values) not in (1, config.channels):
             allowed = f"must hold one value, or as many as data.channels ({config.channels})."
             raise SettingError(f"data.{key}", values, allowed)
-    if not all(value > 0 for value in config.std):
+    if not isinstance(config.std, str) and not all(value > 0 for value in config.std):
         raise SettingError("data.std", config.std, "must be > 0.")
 
 
@@ -32,25 +33,31 @@ def check_classes(config: DataConfig, names: Sequence[str]) -> None:
 
 
 def check_enough(
-    config: DataConfig, names: tuple[str, ...], labels: Tensor, makes_test: bool
+    config: DataConfig, names: Sequence[str], labels: Tensor, parts: list[str]
 ) -> None:
     """Each class needs an image in every part that is cut from `labels`."""
-    parts = ["to train"] + ["to validate"] * (config.validation > 0) + ["to test"] * makes_test
     counts = labels.bincount(minlength=len(names)).tolist()
     few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < len(parts)]
     if few:
         raise DataError(
-            f"{config.path}: too few images in {', '.join(few)}; each class needs at least "
-            f"{len(parts)}: one {', one '.join(parts)}."
+            f"{config.path}: too few images in {listed(few)}; each class needs at least "
+            f"{len(parts)}: one {', one '.join(parts)}. Add images, or remove the folder."
         )
 
 
-def check_validation(config: DataConfig, labels: Tensor) -> None:
-    """Each class has an image on either side of the split."""
+def validation_images(config: DataConfig, labels: Tensor) -> int:
+    """How many of the training images to hold out: each class has one on either side.
+
+    Raises:
+        SettingError: so many cannot be.
+    """
+    if config.validation == "auto":
+        return max(min(len(labels) // 5, 5_000), config.classes)
     highest = len(labels) - config.classes
-    if not config.classes <= config.validation <= highest:
+    if config.validation and not config.classes <= config.validation <= highest:
         allowed = (
-            f"must be 0, or {config.classes:,} to {highest:,}: of the {len(labels):,} training "
+            f"must be auto, 0, or {config.classes:,} to {highest:,}: of the {len(labels):,} training "
             f"images, each of the {config.classes} classes needs one on either side."
         )
         raise SettingError("data.validation", config.validation, allowed)
+    return config.validation

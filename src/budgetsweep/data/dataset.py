@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor
 
 from budgetsweep.config import DataConfig
-from budgetsweep.data import cache
-from budgetsweep.data.checks import check_channels, check_classes, check_enough, check_validation
-from budgetsweep.data.download import check_mirror
-from budgetsweep.data.image_folder import image_folder_classes, read_folder
+from budgetsweep.data.checks import check_channels, check_classes, check_enough, validation_images
+from budgetsweep.data.decode import decode
+from budgetsweep.data.decoded import Decoded
+from budgetsweep.data.image_folder import File, ImageFolder, Sample, find
 from budgetsweep.data.pixels import resize
+from budgetsweep.data.resolve import resolve
 from budgetsweep.data.split import complement, stratified
+
+log = logging.getLogger(__name__)
 
 _DIGITS_TEST = 360
 _RESIZE_CHUNK = 4_096  # images resized at a time, to keep intermediate tensors small
@@ -47,16 +51,23 @@ class Dataset:
     class_names: tuple[str, ...]
     test: Callable[[], Images]  # reads the test set when called, never before
 
+    @property
+    def class_counts(self) -> Tensor:
+        """Training images of each class, (classes,) int64."""
+        return self.train.labels.bincount(minlength=len(self.class_names))
+
 
 def load(config: DataConfig) -> Dataset:
     """Read a dataset and split it; the same settings give the same object again.
 
-    The validation images depend on `split_seed` and `validation` alone, not on `limit`.
+    The validation images depend on `split_seed` and `validation` alone, not on `limit`; the test
+    images on none of them.
 
     Raises:
         DataError: files are missing, altered or unreadable.
         SettingError: a setting does not fit the dataset.
     """
+    config = resolve(config)
     check_channels(config)
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     # Pixels are kept as they are; mean and std apply later.
@@ -69,25 +80,25 @@ def load(config: DataConfig) -> Dataset:
 @lru_cache(maxsize=2)
 def _load(**values: object) -> Dataset:
     config = DataConfig(**values)  # type: ignore[arg-type]
-    full, class_names, test = _read(config)
-    rest, validation = full, None
-    if config.validation:
-        check_validation(config, full.labels)
-        held_out = stratified(full.labels, config.validation, config.split_seed)
-        validation, rest = full[held_out], full[complement(held_out, len(full))]
-    if config.limit and config.limit < len(rest):
-        rest = rest[stratified(rest.labels, config.limit, config.split_seed)]
-    return Dataset(rest, validation, class_names, test)
+    if config.name == "image_folder":
+        full, validation, names, test = _image_folder(config)
+    else:
+        full, names, test = _read(config)
+        validation = None
+    if validation is None and (n := validation_images(config, full.labels)):
+        held_out = stratified(full.labels, n, config.split_seed)
+        validation, full = full[held_out], full[complement(held_out, len(full))]
+    if config.limit and config.limit < len(full):
+        full = full[stratified(full.labels, config.limit, config.split_seed)]
+    return Dataset(full, validation, names, test)
 
 
 def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:
-    if config.name == "image_folder":
-        train, test = _image_folder(config)
-        return train, image_folder_classes(config.path), lambda: test
     if config.name == "digits":
-        train, test, names = _digits(config)
-        return train, names, lambda: test
+        return _digits(config)
     if config.mirror:
+        from budgetsweep.data.download import check_mirror  # pooch
+
         check_mirror(config.mirror)
     part = _part(config, train=True)
     check_classes(config, part.class_names)
@@ -99,10 +110,10 @@ def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Ima
     return _fit(part.images, part.labels, config), tuple(part.class_names), read_test
 
 
-def _part(config: DataConfig, train: bool) -> cache.Decoded:
+def _part(config: DataConfig, train: bool) -> Decoded:
     """A part of a dataset as kept, or from its original files, fetched where they are missing."""
     root = Path(config.root)
-    if kept := cache.load(config.name, root, train):
+    if kept := Decoded.kept(config.name, root, train):
         return kept
     from budgetsweep.data import torchvision_datasets  # torchvision takes seconds to import
 
@@ -111,33 +122,70 @@ def _part(config: DataConfig, train: bool) -> cache.Decoded:
     return torchvision_datasets.read(config.name, root, train)
 
 
-def _digits(config: DataConfig) -> tuple[Images, Images, tuple[str, ...]]:
+def _digits(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:
     """scikit-learn's 1,797 digits, 8×8 pixels of 0–16, split into 1,437 and 360."""
     from sklearn.datasets import load_digits  # importing it takes over a second
 
     digits = load_digits()
     names = tuple(map(str, digits.target_names))
     check_classes(config, names)
-    grey = torch.from_numpy(digits.images)[:, None] * (255 / 16)
+    grey = (torch.from_numpy(digits.images)[:, None] * (255 / 16)).round().to(torch.uint8)
     labels = torch.from_numpy(digits.target).long()
-    full = _fit(grey.round().to(torch.uint8), labels, config)
-    test = stratified(full.labels, _DIGITS_TEST, seed=0)
-    return full[complement(test, len(full))], full[test], names
+    test = stratified(labels, _DIGITS_TEST, seed=0)
+
+    def part(index: Tensor) -> Images:
+        return _fit(grey[index], labels[index], config)
+
+    return part(complement(test, len(labels))), names, lambda: part(test)
 
 
-def _image_folder(config: DataConfig) -> tuple[Images, Images]:
-    """Both parts are read at once, so that every bad file is named before any training."""
-    names = image_folder_classes(config.path)
-    check_classes(config, names)
-    images, labels, in_test = read_folder(config.path, config.channels, config.size)
-    full = Images(images, labels)
-    check_enough(config, names, labels if in_test is None else labels[~in_test], in_test is None)
-    if in_test is None:
-        n_test = max(round(len(full) / 5), len(names))
-        test = stratified(labels, n_test, config.split_seed)
-    else:
-        test = in_test.nonzero().squeeze(1)
-    return full[complement(test, len(full))], full[test]
+def _image_folder(
+    config: DataConfig,
+) -> tuple[Images, Images | None, tuple[str, ...], Callable[[], Images]]:
+    """Every bad file is named before any training; the test images are decoded when called for."""
+    folder = find(config.path)
+    check_classes(config, folder.classes)
+    train, held_out, test = _split_folder(config, folder)
+    files = [file for file, _ in train + held_out]
+
+    def read(part: str, files: list[File], others: list[File]) -> Tensor:
+        return decode(part, files, others, Path(str(config.path)), config.channels, config.size)
+
+    def read_test() -> Images:
+        return Images(read("test", [file for file, _ in test], []), _labels(test))
+
+    images = Images(read("train", files, [file for file, _ in test]), _labels(train + held_out))
+    if not held_out or config.validation == 0:  # then nothing is held out: all are trained on
+        return images, None, folder.classes, read_test
+    if config.validation not in ("auto", len(held_out)):
+        log.warning(
+            "data.validation=%s has no effect: %s has a folder of %d validation images",
+            config.validation, config.path, len(held_out),
+        )  # fmt: skip
+    first, last = torch.arange(len(train)), torch.arange(len(train), len(files))
+    return images[first], images[last], folder.classes, read_test
+
+
+def _split_folder(
+    config: DataConfig, folder: ImageFolder
+) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    """The samples to train on, to validate on where a folder says so, and to test on."""
+    train, held_out = folder.parts["train"], folder.parts.get("validation", [])
+    labels = _labels(train)
+    cut = ["to train"] + ["to validate"] * (config.validation != 0 and not held_out)
+    test = folder.parts.get("test")
+    check_enough(config, folder.classes, labels, cut + ["to test"] * (test is None))
+    if test is None:
+        # No setting moves the test set: what was once trained on is never tested on.
+        n = max(round(len(train) / 5), len(folder.classes))
+        chosen = stratified(labels, n, seed=0)
+        test = [train[i] for i in chosen]
+        train = [train[i] for i in complement(chosen, len(train))]
+    return train, held_out, test
+
+
+def _labels(samples: list[Sample]) -> Tensor:
+    return torch.tensor([label for _, label in samples], dtype=torch.int64)
 
 
 def _fit(images: Tensor, labels: Tensor, config: DataConfig) -> Images:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import gzip
-import hashlib
 import logging
 import math
 import shutil
@@ -21,13 +20,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 from typing import IO
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from rich.progress import wrap_file
+import pooch  # type: ignore[import-untyped]
 
 from budgetsweep.errors import DataError, SettingError
 from budgetsweep.files import write_atomic
@@ -151,37 +149,33 @@ def _fetch(archive: Archive, folder: Path, urls: tuple[str, ...]) -> str:
     for url in urls:
         log.info("Fetching %s", url)
         try:
-            write_atomic(folder / archive.name, lambda file, url=url: _download(url, file, archive))  # type: ignore[misc]
+            write_atomic(folder / archive.name, partial(_download, url, archive.md5))
             return ""
-        except (OSError, HTTPException, DataError) as error:
+        except (OSError, DataError) as error:  # requests' errors are OSErrors
             problems.append(f"{_trouble(url, error)}.")
     return " ".join(problems)
 
 
-def _trouble(url: str, error: Exception) -> str:
-    if isinstance(error, HTTPError):
-        error.close()
-        return f"{url}: {error}"
-    # A URLError wraps the error that tells more.
-    cause = error.reason if isinstance(error, URLError) else error
-    if isinstance(cause, FileNotFoundError):
+def _download(url: str, md5: str, file: IO[bytes]) -> None:
+    if url.startswith("file:"):
+        source = Path(urllib.request.url2pathname(urlsplit(url).path))
+        with source.open("rb") as stream:
+            shutil.copyfileobj(stream, file)
+    else:
+        fetch = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
+        fetch(url, file, None)
+    file.flush()
+    if (found := pooch.file_hash(file.name, "md5")) != md5:
+        raise DataError(_altered(found, md5))
+
+
+def _trouble(url: str, error: BaseException) -> str:
+    while error.__context__:  # the first error tells more than those it was wrapped in
+        error = error.__context__
+    if isinstance(error, FileNotFoundError):
         return f"There is no such file in {url.rpartition('/')[0]}"
-    text = cause.strerror if isinstance(cause, OSError) else None
-    return f"{url}: {text or cause}".rstrip(".")
-
-
-def _download(url: str, file: IO[bytes], archive: Archive) -> None:
-    md5 = hashlib.md5(usedforsecurity=False)
-    request = urllib.request.Request(url, headers={"User-Agent": "budgetsweep"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        size = int(response.headers.get("Content-Length") or 0)
-        quiet = not sys.stderr.isatty()
-        with wrap_file(response, size, description=archive.name, disable=quiet) as stream:
-            while chunk := stream.read(1 << 20):
-                md5.update(chunk)
-                file.write(chunk)
-    if md5.hexdigest() != archive.md5:
-        raise DataError(_altered(md5.hexdigest(), archive.md5))
+    text = error.strerror if isinstance(error, OSError) else None
+    return f"{url}: {text or error}".rstrip(".")
 
 
 def _extract(archive: Path, member: str, target: Path) -> None:
@@ -212,7 +206,7 @@ def _refuse_damaged(archives: list[Archive], folder: Path) -> None:
     problems = []
     for archive in archives:
         path = folder / archive.name
-        if path.exists() and (md5 := _md5(path)) != archive.md5:
+        if path.exists() and (md5 := pooch.file_hash(str(path), "md5")) != archive.md5:
             problems.append(f"{path}: {_altered(md5, archive.md5)}")
             continue
         for member in archive.members:
@@ -230,15 +224,11 @@ def _altered(md5: str, expected: str) -> str:
     return f"its MD5 is {md5} but should be {expected}, so it is truncated or altered."
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def _damage(path: Path, member: Member, archive: Path) -> str:
     """What is wrong with an extracted file, as far as that can be told; nothing if all is well."""
     if member.md5:
-        return "" if (md5 := _md5(path)) == member.md5 else _altered(md5, member.md5)
+        md5 = pooch.file_hash(str(path), "md5")
+        return "" if md5 == member.md5 else _altered(md5, member.md5)
     size, (shape, width) = path.stat().st_size, _idx_header(path)
     # The header: four bytes, and four for each dimension.
     if size != (expected := 4 + 4 * len(shape) + width * math.prod(shape)):

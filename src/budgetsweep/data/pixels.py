@@ -23,12 +23,12 @@ def to_unit(images: Tensor) -> Tensor:
 
 def normalize(images: Tensor, data: DataConfig) -> Tensor:
     """Subtract the mean and divide by the standard deviation, a channel each."""
-    return (images - _column(*data.mean, device=images.device)).div_(
-        _column(*data.std, device=images.device)
+    return (images - column(*data.mean, device=images.device)).div_(
+        column(*data.std, device=images.device)
     )
 
 
 @lru_cache
-def _column(*values: float, device: torch.device) -> Tensor:
+def column(*values: float, device: torch.device) -> Tensor:
     """One value a channel, (C, 1, 1); kept, so that no batch waits for it to reach the device."""
     return torch.tensor(values, device=device).view(-1, 1, 1)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torchvision.datasets import CIFAR10, EMNIST, KMNIST, MNIST, QMNIST, USPS, FashionMNIST
 
-from budgetsweep.data import cache
+from budgetsweep.data.decoded import Decoded
 from budgetsweep.data.download import Archive, Member, complete
 from budgetsweep.errors import DataError
 
@@ -127,15 +127,15 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def read(name: str, root: Path, train: bool) -> cache.Decoded:
+def read(name: str, root: Path, train: bool) -> Decoded:
     """A part of a prepared dataset, which is also kept for the next start."""
     source = SOURCES[name]
     images, labels = (torch.as_tensor(part) for part in source.read(root, train))
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     if len(images) != len(labels):
         raise DataError(f"{name} in {root}: {len(images)} images but {len(labels)} labels.")
-    part = cache.Decoded(images.contiguous(), labels.long(), list(source.class_names))
-    cache.save(name, root, train, _files(source, root), part)
+    part = Decoded(images.contiguous(), labels.long(), list(source.class_names))
+    part.keep(name, root, train, _files(source, root))
     return part
 
 

@@ -12,6 +12,15 @@ from budgetsweep.runs.loading import SavedRun
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What C source takes on a device, beside what a budget counts; bytes."""
+
+    ram: int  # static: all maps of one image
+    counted_ram: int
+    counted_flash: int
+
+
+@dataclass(frozen=True)
 class Exported:
     """One file and what was measured of it."""
 
@@ -24,6 +33,7 @@ class Exported:
     largest_difference: float | None = None  # of a log-probability from PyTorch's
     compared_images: int | None = None
     accuracy: dict[str, Any] | None = None  # int8: before, after and on what
+    memory: Memory | None = None  # C source
 
 
 def describe(run: SavedRun, results: Sequence[Exported], folder: Path) -> str:
@@ -39,6 +49,12 @@ def describe(run: SavedRun, results: Sequence[Exported], folder: Path) -> str:
             share = r.weight_bytes / (limit * FLOAT_BYTES)
             lines[-1] += f", {share:.0%} of the budget's bytes"
         lines.append(f"  {_check(r)}")
+        if r.memory:
+            lines.append(
+                f"  on the device: {r.memory.ram:,} bytes of RAM (the budget counts "
+                f"{r.memory.counted_ram:,}), {r.weight_bytes:,} of flash for its numbers (counted "
+                f"{r.memory.counted_flash:,}), and its code; no heap"
+            )
     return "\n".join([*lines, f"→ {folder}"])
 
 

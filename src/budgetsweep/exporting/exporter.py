@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from budgetsweep.data import Dataset, load
+from budgetsweep.config import BudgetConfig
+from budgetsweep.data import Dataset, Images, load
 from budgetsweep.data.pixels import to_unit
 from budgetsweep.errors import UserError
-from budgetsweep.exporting.exported import Exported
+from budgetsweep.exporting.c_source import CSource, run_c, to_c
+from budgetsweep.exporting.exported import Exported, Memory
 from budgetsweep.exporting.int8 import quantize, split_for_int8, spread
-from budgetsweep.exporting.onnx import OPSET, accuracy, require_onnx, run_onnx, stored, to_onnx
+from budgetsweep.exporting.onnx import (
+    OPSET,
+    accuracy,
+    require_onnx,
+    run_onnx,
+    share_right,
+    stored,
+    to_onnx,
+)
 from budgetsweep.exporting.program import OnPixels, trace
 from budgetsweep.files import write_atomic, write_json
 from budgetsweep.network.cost import FLOAT_BYTES
+from budgetsweep.network.limits import measure
 from budgetsweep.runs.loading import SavedRun
 
 FORMATS = ("onnx", "torch", "int8")
-FILES = {"onnx": "network.onnx", "torch": "network.pt2", "int8": "network.int8.onnx"}
+C_FORMATS = ("c", "c_int8")  # to be asked for: they need a generator and a compiler
+FILES = {
+    "onnx": "network.onnx", "torch": "network.pt2", "int8": "network.int8.onnx",
+    "c": "network.c", "c_int8": "network.int8.c",
+}  # fmt: skip
 TOLERANCE = 1e-3  # largest allowed difference of a log-probability from PyTorch's
+_RUN_IN_C = 1_000  # images on which the accuracy of 8-bit C is measured, at most
 _CHECKED = 256  # images on which an exported network is compared with PyTorch's
 
 
@@ -46,8 +62,12 @@ class Exporter:
                 return self._export_onnx()
             case "torch":
                 return self._export_torch()
-            case _:
+            case "int8":
                 return self._export_int8()
+            case "c":
+                return self._export_c()
+            case _:
+                return self._export_c_int8()
 
     @property
     def onnx(self) -> Any:
@@ -80,14 +100,46 @@ class Exporter:
         model = quantize(self.onnx, calibration)
         content = model.SerializeToString()
         path = self._write("int8", content)
-        before = accuracy(self.onnx.SerializeToString(), held_out)
         after = accuracy(content, held_out)
+        return self._quantized("int8", path, model, after, (calibration, held_out, on))
+
+    def _export_c(self) -> Exported:
+        source = to_c(self.onnx)
+        scores = run_c(source, self._sample(), self.run.config.data.classes)
+        path = self._write("c", source.text.encode())
+        memory = self._memory(source, 32)
+        return replace(self._measured("c", path, *stored(self.onnx), scores), memory=memory)
+
+    def _export_c_int8(self) -> Exported:
+        calibration, held_out, on = split_for_int8(self.dataset)
+        model = quantize(self.onnx, calibration, whole=True)
+        source = to_c(model)
+        images = held_out[spread(len(held_out), _RUN_IN_C)]
+        scores = run_c(source, to_unit(images.images), self.run.config.data.classes)
+        path = self._write("c_int8", source.text.encode())
+        after = share_right(scores, images)
+        result = self._quantized("c_int8", path, model, after, (calibration, images, on))
+        return replace(result, memory=self._memory(source, 8))
+
+    def _quantized(
+        self, kind: str, path: Path, model: Any, after: float, split: tuple[Images, Images, str]
+    ) -> Exported:
+        calibration, held_out, on = split
+        before = accuracy(self.onnx.SerializeToString(), held_out)
         numbers, weight_bytes = stored(model)
         return Exported(
-            "int8", path.name, path.stat().st_size, weight_bytes, numbers, self.parameters,
+            kind, path.name, path.stat().st_size, weight_bytes, numbers, self.parameters,
             accuracy={"float32": before, "int8": after, "cost": before - after,
                       "images": len(held_out), "on": on, "calibrated_on": len(calibration)},
         )  # fmt: skip
+
+    def _memory(self, source: CSource, bits: int) -> Memory:
+        """What the C source takes beside what a budget of so many bits counts."""
+        config = self.run.config
+        limits = BudgetConfig(bits=bits, max_weight_bytes=1, max_activation_bytes=1)  # type: ignore[arg-type]
+        _, measures = measure(config.model, config.data, limits)
+        counted = {m.name: m.value for m in measures}
+        return Memory(source.ram_bytes, counted["activation_bytes"], counted["weight_bytes"])
 
     def _measured(
         self, kind: str, path: Path, numbers: int, weight_bytes: int, scores: Tensor
@@ -130,7 +182,7 @@ def export(run: SavedRun, formats: Sequence[str], folder: Path) -> list[Exported
     Raises:
         UserError: the onnx extra or the run's images are missing, or a check fails.
     """
-    if set(formats) & {"onnx", "int8"}:
+    if set(formats) - {"torch"}:
         require_onnx()
     exporter = Exporter(run, load(run.config.data), folder)
     results = [exporter.export(kind) for kind in formats]

@@ -14,6 +14,8 @@ from budgetsweep.data import Dataset, Images
 from budgetsweep.data.pixels import to_unit
 
 _CALIBRATION = 512  # training images from which int8 takes the ranges of the activations
+# What has an 8-bit form in ONNX itself or passes its input on; the rest, additions say, stays float32.
+_STANDARD = ["Conv", "MatMul", "Relu", "Clip", "MaxPool", "Reshape", "Flatten", "Squeeze"]
 _MEASURED = 10_000  # images on which the accuracy of int8 is measured, at most
 
 
@@ -38,8 +40,13 @@ def split_for_int8(dataset: Dataset) -> tuple[Images, Images, str]:
     return train[chosen], measured, "training images (none held out)"
 
 
-def quantize(model: Any, calibration: Images) -> Any:
-    """Post-training static quantization: int8 weights, a scale a channel, int8 activations."""
+def quantize(model: Any, calibration: Images, whole: bool = False) -> Any:
+    """Post-training static quantization: int8 weights, a scale a channel, int8 activations.
+
+    Args:
+        whole: operations on 8-bit numbers themselves, as a device without a compiler of graphs needs
+            them, instead of float32 ones between conversions, which a runtime fuses.
+    """
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -51,13 +58,16 @@ def quantize(model: Any, calibration: Images) -> Any:
         def get_next(self) -> dict[str, Any] | None:
             return next(self.batches, None)
 
+    form = quantization.QuantFormat.QOperator if whole else quantization.QuantFormat.QDQ
     with tempfile.TemporaryDirectory() as folder:
         names = ("float.onnx", "prepared.onnx", "int8.onnx")
         plain, prepared, quantized = (Path(folder, name) for name in names)
         onnx.save(model, str(plain))
         quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
         quantization.quantize_static(
-            str(prepared), str(quantized), Reader(), per_channel=True,
+            str(prepared), str(quantized), Reader(), per_channel=True, quant_format=form,
+            op_types_to_quantize=_STANDARD if whole else None,
+            activation_type=quantization.QuantType.QUInt8 if whole else quantization.QuantType.QInt8,
             # Weights within ±64: processors without VNNI add pairs of products in 16 bits, which
             # overflow with ±128. Measured: 26.7 points lost on one small network, 0 so.
             reduce_range=True,

@@ -72,8 +72,12 @@ def run_onnx(content: bytes, pixels: Tensor) -> Tensor:
 
 def accuracy(content: bytes, images: Images) -> float:
     """The share of images that an ONNX model classifies rightly."""
-    predicted = run_onnx(content, to_unit(images.images)).argmax(1)
-    return float((predicted == images.labels).double().mean())
+    return share_right(run_onnx(content, to_unit(images.images)), images)
+
+
+def share_right(scores: Tensor, images: Images) -> float:
+    """The share of images whose highest score is their class's."""
+    return float((scores.argmax(1) == images.labels).double().mean())
 
 
 def require_onnx() -> None:
@@ -84,6 +88,6 @@ def require_onnx() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"the formats onnx and int8 need the onnx extra ({error.name} is missing): "
+            f"every format but torch needs the onnx extra ({error.name} is missing): "
             "pip install 'budgetsweep[onnx]'"
         ) from None

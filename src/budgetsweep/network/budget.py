@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig, check
+from budgetsweep.config import (
+    BudgetConfig,
+    DataConfig,
+    LayerConfig,
+    ModelConfig,
+    check,
+    check_objectives,
+)
+from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
-from budgetsweep.network.cost import Cost, cost_of
+from budgetsweep.network.cost import Cost
 from budgetsweep.network.fit import fit, narrowest
-from budgetsweep.network.limits import LIMITS, excess
+from budgetsweep.network.limits import Measure, excess, limits, measure
+from hydra_budget_sweeper.errors import SweepError
 
 
 def violations(cfg: DictConfig) -> Mapping[str, float]:
@@ -18,20 +28,60 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
 
     A network that cannot be built at all (its feature map vanishes, say) has the one violation
     `shape`. With `budget.fit` the widths adapt, so that only what cannot be made to fit is over.
+
+    Raises:
+        SweepError: no candidate could give the sweep's objectives.
     """
-    model, data, budget = (OmegaConf.to_object(cfg[k]) for k in ("model", "data", "budget"))
-    assert isinstance(model, ModelConfig)
+    data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
     assert isinstance(data, DataConfig)
     assert isinstance(budget, BudgetConfig)
     try:
-        check(model, "model.")
+        data = resolve(data)
+        check(budget, "budget.")
+        limits(budget)
+        check_objectives(cfg.objectives, data.validation)
+    except SettingError as error:  # no candidate's fault: none could do better
+        raise SweepError(str(error)) from None
+    try:
+        model = _model(cfg)
         if budget.fit:
             model = fit(model, data, budget)
-        return {"shape": 0.0, **excess(cost_of(model, data), budget)}
+        cost, measures = measure(model, data, budget)
+        refuse_single_values(cost, cfg.trainer.batch_size)
+        return {"shape": 0.0, **excess(measures)}
     except BudgetError:
-        return {"shape": 0.0, **excess(cost_of(narrowest(model), data), budget)}
+        _, measures = measure(narrowest(_model(cfg)), data, budget)
+        return {"shape": 0.0, **excess(measures)}
     except SettingError:
         return {"shape": 1.0}
+
+
+def _model(cfg: DictConfig) -> ModelConfig:
+    model = OmegaConf.to_object(cfg.model)
+    assert isinstance(model, ModelConfig)
+    for name, row in model.layers.items():
+        if isinstance(row, dict):  # an override added it, and it has no types yet
+            typed: Any = OmegaConf.merge(OmegaConf.structured(LayerConfig), row)
+            model.layers[name] = OmegaConf.to_object(typed)
+    check(model, "model.")
+    return model
+
+
+def refuse_single_values(cost: Cost, batch_size: int) -> None:
+    """Refuse a training whose batch norm would average over one value a channel.
+
+    Raises:
+        SettingError: the batch is one image, and a batch norm's map one pixel.
+    """
+    for layer in cost.layers:
+        if batch_size == 1 and layer.batch_norm_pixels == 1:
+            raise SettingError(
+                "trainer.batch_size",
+                batch_size,
+                f"the map in model.layers.{layer.name} has one pixel there, and batch norm cannot be "
+                "trained on a single value a channel.",
+                f"Train on batches of two images or more, or set model.layers.{layer.name}.norm=group.",
+            )
 
 
 def enforce(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> tuple[ModelConfig, Cost]:
@@ -42,20 +92,25 @@ def enforce(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> tuple
     """
     if budget.fit:
         model = fit(model, data, budget)
-    cost = cost_of(model, data)
-    for name, over in excess(cost, budget).items():
-        if over > 0:
-            raise BudgetError(_refusal(cost, name, getattr(budget, LIMITS[name])))
+    cost, measures = measure(model, data, budget)
+    if broken := [m for m in measures if m.over > 0]:
+        raise BudgetError(_refusal(broken[0], broken[1:]))
     return model, cost
 
 
-def _refusal(cost: Cost, name: str, limit: int) -> str:
-    value = getattr(cost, name)
-    largest = sorted(cost.layers, key=lambda layer: getattr(layer, name), reverse=True)[:3]
-    rows = ", ".join(f"{layer.name} {getattr(layer, name):,}" for layer in largest)
+def _refusal(first: Measure, others: list[Measure]) -> str:
+    also = "".join(f"; also over {m.key}={m.limit:,}, by {m.over:,}" for m in others)
+    if first.is_least:
+        return (
+            f"over budget: {first.words} {first.value:,}, {first.over:,} less than "
+            f"{first.key}={first.limit:,}{also}. Add rows, or give some a larger kernel, dilation, "
+            "stride or pool, or lower the limit."
+        )
+    largest = sorted(first.rows.items(), key=lambda row: row[1], reverse=True)[:3]
+    rows = ", ".join(f"{name} {value:,}" for name, value in largest)
     return (
-        f"over budget: {value:,} {name.replace('_', ' ')}, {value - limit:,} more than "
-        f"budget.{LIMITS[name]}={limit:,}; largest rows: {rows}. Make a row narrower "
-        f"(model.layers.{largest[0].name}.width=...), set budget.fit=true to scale all widths, "
+        f"over budget: {first.value:,} {first.words}, {first.over:,} more than "
+        f"{first.key}={first.limit:,}; largest rows: {rows}{also}. Make a row narrower "
+        f"(model.layers.{largest[0][0]}.width=...), set budget.fit=true to scale all widths, "
         f"or raise the limit."
     )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import nn
 
 from budgetsweep.config import DataConfig, LayerConfig, ModelConfig
 from budgetsweep.errors import SettingError
-from budgetsweep.network.modules import ACTIVATIONS, POOLS, Network, Residual
-from budgetsweep.network.rows import resolve_layers
+from budgetsweep.network.blocks import build, convolutions, drop_idle_biases, with_skip
+from budgetsweep.network.modules import POOLS, Network, SqueezeExcite, activation
+from budgetsweep.network.rows import resolve_layers, scaled
+from budgetsweep.network.trace import output_shape
+from budgetsweep.own import Own
+
+Modules = list[nn.Module]
 
 
 def build_model(model: ModelConfig, data: DataConfig) -> Network:
@@ -20,64 +26,63 @@ def build_model(model: ModelConfig, data: DataConfig) -> Network:
     """
     channels, size = data.channels, data.size
     layers: dict[str, nn.Module] = {}
-    for name, row in resolve_layers(model).items():
-        layers[name] = _build_row(name, row, channels, size)
-        channels, size = row.width or 0, _out_size(name, row, size)
-    return Network(layers, _build_head(model.head, channels, size, data.classes))
+    chain: list[tuple[nn.Module, LayerConfig]] = []
+    for name, row in resolve_layers(model, channels).items():
+        modules: Modules = []
+        for i in range(row.repeat or 1):
+            block = row if i == 0 else replace(row, stride=1)
+            built, channels, size = _build_block(name, block, channels, size)
+            modules += built if row.repeat == 1 else [nn.Sequential(*built)]
+            chain += [(module, row) for module in built]
+        tail = list(_tail(row))
+        chain += [(module, row) for module in tail]
+        layers[name] = nn.Sequential(*modules, *tail)
+        size = _not_vanished(name, row, size, size // (row.pool or 1))
+    drop_idle_biases(chain)
+    return Network(layers, nn.Sequential(*_head(model, channels, size, data.classes)))
 
 
-def _build_head(kind: str, channels: int, size: int, classes: int) -> nn.Module:
-    if kind == "gap":
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, classes, 1))
-    return nn.Conv2d(channels, classes, size)
+def _build_block(name: str, row: LayerConfig, channels: int, size: int) -> tuple[Modules, int, int]:
+    """A block's modules, and the channels and side of the map that they give."""
+    if make := Own().blocks.get(row.block or ""):
+        return _build_own(name, row, make(channels, row), channels, size)
+    out = size
+    for conv in convolutions(row, channels):
+        out = _not_vanished(name, row, out, conv.size(out))
+    if row.residual or (row.residual is None and row.block == "basic"):
+        _refuse_other_shape(name, row, size, row.width or 0, out)
+    return build(row, channels, size, out), row.width or 0, out
 
 
-def _build_row(name: str, row: LayerConfig, channels: int, size: int) -> nn.Module:
-    width = row.width or 0
-    body = nn.Sequential(*_body(row, channels, width))
-    tail = nn.Sequential(*_tail(row))
-    if not row.residual:
-        return nn.Sequential(*body, *tail)
-    stride = row.stride or 1
-    if _conv_size(row, size) != (size - 1) // stride + 1:
-        raise SettingError(
-            f"model.layers.{name}.residual",
-            "true",
-            f"the row changes a {size}×{size} map to {_conv_size(row, size)}, so its input cannot be",
-            f"added; set padding={(row.kernel or 1) // 2} with an odd kernel.",
-        )
-    same = channels == width and stride == 1
-    skip = nn.Identity() if same else nn.Conv2d(channels, width, 1, stride, bias=False)
-    return Residual(body, skip, tail)
+def _build_own(
+    name: str, row: LayerConfig, module: nn.Module, channels: int, size: int
+) -> tuple[Modules, int, int]:
+    key = f"model.layers.{name}.block"
+    try:
+        shape = output_shape(module, channels, size)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        allowed = f"cannot take maps of {channels}×{size}×{size}: {error}"
+        raise SettingError(key, row.block, allowed) from error
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise SettingError(key, row.block, f"must give square maps, but gives {shape}.")
+    body = [module, SqueezeExcite(shape[0], row.squeeze_excite)] if row.squeeze_excite else [module]
+    if row.residual:
+        _refuse_other_shape(name, row, size, *shape[:2])
+        body = [with_skip(row, channels, body, [])]
+    return body, shape[0], shape[1]
 
 
-def _body(row: LayerConfig, channels: int, width: int) -> Iterator[nn.Module]:
-    """Convolution, activation and norm, in the row's order."""
-    for step in (row.order or "").split("_"):
-        if step == "conv":
-            yield from _conv(row, channels, width)
-        elif step == "act" and row.activation in ACTIVATIONS:
-            # In place only behind the convolution, whose backward does not need its output.
-            in_place = row.order == "conv_act_norm" and row.activation != "gelu"
-            kwargs = {"inplace": True} if in_place else {}
-            yield ACTIVATIONS[row.activation](**kwargs)
-        elif step == "norm" and row.norm != "none":
-            yield _norm(row.norm or "", channels if row.order == "norm_act_conv" else width)
-
-
-def _conv(row: LayerConfig, channels: int, width: int) -> Iterator[nn.Module]:
-    kernel, stride, padding = row.kernel or 1, row.stride or 1, row.padding or 0
-    if row.conv == "separable":
-        yield nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
-        yield nn.Conv2d(channels, width, 1)
-    else:
-        yield nn.Conv2d(channels, width, kernel, stride, padding)
-
-
-def _norm(kind: str, width: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(width)
-    return nn.GroupNorm(max(n for n in range(1, 9) if width % n == 0), width)
+def _head(model: ModelConfig, channels: int, size: int, classes: int) -> Iterator[nn.Module]:
+    if model.head == "gap":
+        yield nn.AdaptiveAvgPool2d(1)
+        size = 1
+    if model.head_hidden:
+        hidden = scaled(model.head_hidden, model.width_multiplier)
+        yield nn.Conv2d(channels, hidden, size)
+        if model.defaults.activation not in (None, "none"):
+            yield activation(model.defaults.activation, may_overwrite=True)
+        channels, size = hidden, 1
+    yield nn.Conv2d(channels, classes, size)
 
 
 def _tail(row: LayerConfig) -> Iterator[nn.Module]:
@@ -87,13 +92,19 @@ def _tail(row: LayerConfig) -> Iterator[nn.Module]:
         yield nn.Dropout(row.dropout)
 
 
-def _conv_size(row: LayerConfig, size: int) -> int:
-    return (size + 2 * (row.padding or 0) - (row.kernel or 1)) // (row.stride or 1) + 1
+def _refuse_other_shape(name: str, row: LayerConfig, size: int, width: int, out: int) -> None:
+    """What is added must have the shape that a projection of the input has."""
+    if width != row.width or out != (size - 1) // (row.stride or 1) + 1:
+        key, value = ("block", row.block) if row.residual is None else ("residual", "true")
+        raise SettingError(
+            f"model.layers.{name}.{key}",
+            value,
+            f"the block changes a {size}×{size} map to {out}×{out}, so its input cannot be added;",
+            f"set padding={(row.kernel or 1) // 2}, or padding=same, with an odd kernel.",
+        )
 
 
-def _out_size(name: str, row: LayerConfig, size: int) -> int:
-    conv = _conv_size(row, size) if size + 2 * (row.padding or 0) >= (row.kernel or 1) else 0
-    out = conv // (row.pool or 1)
+def _not_vanished(name: str, row: LayerConfig, size: int, out: int) -> int:
     if out < 1:
         raise SettingError(
             f"model.layers.{name}",

@@ -6,33 +6,36 @@ from dataclasses import replace
 
 from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig
 from budgetsweep.errors import BudgetError, SettingError
-from budgetsweep.network.cost import cost_of
-from budgetsweep.network.limits import LIMITS, excess
+from budgetsweep.network.limits import Measure, limits, measure
 
 
 def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConfig:
-    """The model with the largest `width_multiplier` (to 1/10,000) that meets every limit.
+    """The model with the largest `width_multiplier` (to 1/10,000) that meets every limit on size.
 
-    Every cost grows with every width, and every width with the multiplier, so bisection finds it.
+    Found by bisection, since a wider network costs more. Nearly always: where widths meet, a residual
+    block's projection vanishes, so that a slightly wider network may cost less; what is found meets
+    every limit, and such a wider one may be missed.
 
     Raises:
-        BudgetError: even one channel a row is over a limit.
+        BudgetError: even the narrowest rows are over a limit.
     """
-    if all(limit is None for limit in (getattr(budget, f) for f in LIMITS.values())):
+    scaled = limits(budget).keys() - {"receptive_field"}
+    if not scaled:
         raise SettingError("budget.fit", "true", "needs a limit to fit to, such as", "budget=20k.")
 
+    def over(model: ModelConfig) -> list[Measure]:
+        _, measures = measure(model, data, budget)
+        return [m for m in measures if m.name in scaled and m.over > 0]
+
     def fits(ticks: int) -> bool:
-        candidate = replace(model, width_multiplier=ticks / 10_000)
-        return all(over <= 0 for over in excess(cost_of(candidate, data), budget).values())
+        return not over(replace(model, width_multiplier=ticks / 10_000))
 
     if not fits(1):
-        least = cost_of(narrowest(model), data)
-        name, _ = max(excess(least, budget).items(), key=lambda item: item[1])
+        most = max(over(narrowest(model)), key=lambda m: m.excess)
         raise BudgetError(
-            f"nothing fits: with one channel a row the network still has "
-            f"{getattr(least, name):,} {name.replace('_', ' ')}, and "
-            f"budget.{LIMITS[name]}={getattr(budget, LIMITS[name]):,}. Drop rows "
-            f"('model.layers.NAME=null'), use model.head=gap, or raise the limit."
+            f"nothing fits: at its narrowest the network still has {most.value:,} {most.words}, and "
+            f"{most.key}={most.limit:,}. Drop rows ('model.layers.NAME=null'), use model.head=gap, "
+            "or raise the limit."
         )
     low, high = 1, 64 * 10_000 + 1
     while high - low > 1:
@@ -42,5 +45,5 @@ def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConf
 
 
 def narrowest(model: ModelConfig) -> ModelConfig:
-    """The model with one channel a row."""
+    """The model with the fewest channels that its rows can have, mostly one."""
     return replace(model, width_multiplier=1e-9)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+from budgetsweep.own import Own
+
+_ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "hardswish": nn.Hardswish,
@@ -16,6 +23,21 @@ POOLS: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {
     "max": nn.MaxPool2d,
     "avg": nn.AvgPool2d,
 }
+
+
+def activation(name: str, may_overwrite: bool = False) -> nn.Module:
+    """The nonlinearity of that name, in place where that is allowed and it can."""
+    make = _ACTIVATIONS.get(name) or Own().activations[name]
+    if may_overwrite and "inplace" in inspect.signature(make).parameters:
+        return make(inplace=True)
+    return make()
+
+
+def norm(kind: str, width: int) -> nn.Module:
+    """Batch norm, or group norm with the most groups, up to 8, that divide the width."""
+    if kind == "batch":
+        return nn.BatchNorm2d(width)
+    return nn.GroupNorm(max(n for n in range(1, 9) if width % n == 0), width)
 
 
 class Network(nn.Module):
@@ -38,12 +60,31 @@ class Network(nn.Module):
 
 
 class Residual(nn.Module):
-    """A row whose input is added to its output before pooling (He et al. 2015)."""
+    """A block whose input is added to its output (He et al. 2015)."""
 
-    def __init__(self, body: nn.Module, skip: nn.Module, tail: nn.Module) -> None:
+    def __init__(self, body: nn.Module, skip: nn.Module, end: nn.Module) -> None:
         super().__init__()
-        self.body, self.skip, self.tail = body, skip, tail
+        self.body, self.skip, self.end = body, skip, end
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.tail(self.body(x) + self.skip(x))
+        y: Tensor = self.end(self.body(x) + self.skip(x))
+        return y
+
+
+class SqueezeExcite(nn.Module):
+    """A weight in 0–1 for each channel, from the averages of all (Hu et al. 2018)."""
+
+    def __init__(self, channels: int, share: float) -> None:
+        super().__init__()
+        inner = max(1, round(channels * share))
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, inner, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x * self.gate(x)
         return y

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from budgetsweep.config import Config
-from budgetsweep.network.cost import cost_of
 from budgetsweep.network.fit import fit
-from budgetsweep.network.limits import LIMITS, excess
+from budgetsweep.network.limits import measure
 
 
 def layer_table(config: Config) -> tuple[str, bool]:
@@ -13,7 +12,7 @@ def layer_table(config: Config) -> tuple[str, bool]:
     model = config.model
     if config.budget.fit:
         model = fit(model, config.data, config.budget)
-    cost = cost_of(model, config.data)
+    cost, measures = measure(model, config.data, config.budget)
     rows = [
         [
             layer.name,
@@ -32,12 +31,8 @@ def layer_table(config: Config) -> tuple[str, bool]:
     lines.insert(-1, "─" * len(lines[0]))
     if config.budget.fit:
         lines.append(f"width_multiplier {model.width_multiplier:g}, chosen to fit")
-    over = excess(cost, config.budget)
-    for name, share in over.items():
-        value, limit = getattr(cost, name), getattr(config.budget, LIMITS[name])
-        verdict = f"{value - limit:,} over" if share > 0 else f"{limit - value:,} to spare"
-        lines.append(f"{name.replace('_', ' ')}: {value:,} of {limit:,}, {verdict}")
-    return "\n".join(lines), all(share <= 0 for share in over.values())
+    lines += map(str, measures)
+    return "\n".join(lines), all(m.over <= 0 for m in measures)
 
 
 def _align(rows: list[list[str]]) -> list[str]:

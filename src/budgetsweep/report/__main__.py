@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m budgetsweep.report",
-        description="Write one HTML file, and PNG pictures, about a sweep, a run or several seeds.",
+        description="Write one HTML file about a sweep, a run or several seeds.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,14 +35,13 @@ def parser() -> argparse.ArgumentParser:
         "folder",
         metavar="DIR",
         type=Path,
-        help="a sweep's folder, a single run's, or one whose sub-folders are runs of several seeds",
+        help="a sweep's folder, a single run's, or one whose sub-folders are runs",
     )
     p.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
-        help="the HTML file (default DIR/report.html); pictures go to a folder of its name "
-        "beside it (DIR/report/*.png)",
+        help="the HTML file (default DIR/report.html)",
     )
     return p
 

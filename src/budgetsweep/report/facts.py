@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from budgetsweep.config import CONF_DIR, Config
+from budgetsweep.config import BudgetConfig
+from budgetsweep.errors import SettingError
+from budgetsweep.network.limits import LIMITS, Measure
+from budgetsweep.network.limits import limits as budget_limits
 from budgetsweep.report.collect import Run, Sweep, Trial
+from budgetsweep.report.words import cost_name
+from budgetsweep.runs.finalists import is_at, reference_config
 
 
 def setting(config: dict[str, Any], key: str) -> Any:
@@ -19,32 +28,46 @@ def setting(config: dict[str, Any], key: str) -> Any:
     return node
 
 
-def limit(sweep: Sweep) -> int | None:
-    """The parameters allowed."""
-    found = setting(sweep.config, "budget.max_parameters")
-    return None if found is None else int(found)
+def limits(sweep: Sweep) -> dict[str, int]:
+    """What the budget limits, to what it allows."""
+    told = setting(sweep.config, "budget")
+    known = {f.name for f in dataclasses.fields(BudgetConfig)}
+    given = {k: v for k, v in told.items() if k in known} if isinstance(told, dict) else {}
+    try:
+        return budget_limits(BudgetConfig(**given))
+    except (SettingError, TypeError):
+        return {}
 
 
-def parameters(trial: Trial, allowed: int | None) -> int | None:
-    """A candidate's size: as counted, else from the share by which it misses the limit."""
-    if trial.run and "parameters" in trial.run.summary:
-        return int(trial.run.summary["parameters"])
-    share = trial.violations.get("parameters")
-    return None if share is None or allowed is None else round(allowed * (1 + share))
+def binding(sweep: Sweep) -> str:
+    """The cost that candidates are compared by: the limit that is missed most often."""
+    known = limits(sweep)
+    missed = Counter(n for t in sweep.trials for n, x in t.told.violations.items() if x > 0)
+    return max(known, key=lambda name: missed[name], default="parameters")
+
+
+def cost(sweep: Sweep, trial: Trial, name: str) -> int | None:
+    """A candidate's cost: from the share by which it misses or keeps the limit, else as counted."""
+    share, allowed = trial.told.violations.get(name), limits(sweep).get(name)
+    if share is not None and allowed is not None:
+        least = LIMITS[name].startswith("min_")
+        return round(allowed * (1 - share if least else 1 + share))
+    counted = trial.run.summary.get(name) if trial.run else None
+    return counted if isinstance(counted, int) else None
 
 
 @dataclass(frozen=True)
 class Point:
-    """A trained candidate in the picture of quality against size."""
+    """A trained candidate in the picture of quality against cost."""
 
     trial: Trial
-    parameters: int
-    score: float
+    x: float
+    y: float
 
 
 @dataclass(frozen=True)
 class Score:
-    """What is drawn against size: validation accuracy, or the objective where there is none."""
+    """What is drawn against the cost: validation accuracy, or the objective without one."""
 
     name: str
     higher_is_better: bool
@@ -59,85 +82,97 @@ def score_of(sweep: Sweep) -> Score:
     complete = sweep.of("complete")
     if complete and all(t.accuracy is not None for t in complete):
         return Score("validation accuracy", True)
-    return Score("objective", sweep.directions[0] == "maximize")
+    return Score(sweep.objectives[0], sweep.results.directions[0] == "maximize")
 
 
 def points(sweep: Sweep, *states: str) -> list[Point]:
-    """Trials in these states whose size and score are known."""
-    score, allowed = score_of(sweep), limit(sweep)
-    sized = [(t, parameters(t, allowed), score.of(t)) for t in sweep.of(*states)]
-    return [Point(t, p, s) for t, p, s in sized if p is not None and s is not None]
+    """Trials in these states, score against cost; of several objectives the first two."""
+    if len(sweep.results.directions) > 1:
+        pairs = [(t, t.told.values) for t in sweep.of(*states) if len(t.told.values) > 1]
+        return [Point(t, v[1], v[0]) for t, v in pairs if all(map(math.isfinite, v))]
+    score, name = score_of(sweep), binding(sweep)
+    placed = [(t, cost(sweep, t, name), score.of(t)) for t in sweep.of(*states)]
+    return [Point(t, x, y) for t, x, y in placed if x is not None and y is not None]
 
 
-def front(candidates: Sequence[Point], higher_is_better: bool) -> list[Point]:
-    """Those that no other beats in both size and score, by size."""
-    sign = -1 if higher_is_better else 1
+def front(sweep: Sweep, candidates: Sequence[Point]) -> list[Point]:
+    """The best, by cost: the leaderboard's front, or those that no other beats in cost and score."""
+    if len(sweep.results.directions) > 1:
+        return sorted((p for p in candidates if p.trial.told.rank == 1), key=lambda p: p.x)
+    sign = -1 if score_of(sweep).higher_is_better else 1
     best, chosen = math.inf, []
-    for point in sorted(candidates, key=lambda p: (p.parameters, sign * p.score)):
-        if sign * point.score < best:
-            best = sign * point.score
+    for point in sorted(candidates, key=lambda p: (p.x, sign * p.y)):
+        if sign * point.y < best:
+            best = sign * point.y
             chosen.append(point)
     return chosen
 
 
+@functools.lru_cache(maxsize=1)
 def reference(sweep: Sweep) -> Trial | None:
-    """The trial whose searched settings are all the shipped defaults."""
-    trials = [t for t in sweep.of("complete", "pruned", "running") if t.run and t.params]
-    if not trials:
-        return None
-    first = trials[0].run
-    assert first is not None
-    defaults = shipped_defaults(first)
-    return next(
-        (t for t in trials if all(_same(setting(defaults, k), v) for k, v in t.params.items())),
-        None,
-    )
+    """The trial whose searched settings are what the sweep would train without its search.
+
+    Where that cannot be composed here, the first point that was enqueued.
+    """
+    tried = sweep.of("complete", "pruned", "running")
+    run = next((t.run for t in tried if t.run and t.run.overrides), None)
+    searched = {name for t in tried for name in t.told.params}
+    config = reference_config(run.overrides, searched) if run else None
+    if config is not None:
+        if found := next((t for t in tried if is_at(config, t.told.params)), None):
+            return found
+    return next((t for t in tried if t.told.enqueued), None)
 
 
-def _same(default: Any, value: Any) -> bool:
-    if isinstance(default, float | int) and isinstance(value, float | int):
-        return math.isclose(default, value)
-    return default is not None and str(default) == str(value)
+def comparable(sweep: Sweep) -> tuple[dict[int, float], str]:
+    """Values that can be compared, by trial number, and what they are.
+
+    A pruned trial's value is of another time than a complete one's: where some were pruned, all
+    are taken at the last step that each of them reported.
+    """
+    name = sweep.objectives[0]
+    complete = {t.told.number: t.value for t in sweep.of("complete") if t.value is not None}
+    trained = [t for t in sweep.of("complete", "pruned") if t.told.reports]
+    if sweep.of("pruned") and trained:
+        common = set.intersection(*(set(t.told.reports) for t in trained))
+        if common:
+            step = max(common)
+            at = {t.told.number: t.told.reports[step] for t in trained}
+            return {n: v for n, v in at.items() if math.isfinite(v)}, f"{name} at step {step}"
+    return complete, name
 
 
-def shipped_defaults(run: Run) -> dict[str, Any]:
-    """The schema under the files of conf/ that the run chose, without its overrides."""
-    from omegaconf import OmegaConf
-
-    merged: Any = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(Config)))
-    choices = _choices(run)
-    # Experiments speak last, searches before them, as in conf/config.yaml.
-    for group in sorted(choices, key=lambda g: (g == "experiment", g == "search")):
-        path = CONF_DIR / group / f"{choices[group]}.yaml"
-        if "/" not in group and path.is_file():
-            body = OmegaConf.to_container(OmegaConf.load(path))
-            assert isinstance(body, dict)
-            own = {k: v for k, v in body.items() if k not in ("defaults", "hydra")}
-            merged = OmegaConf.merge(merged, own)
-    plain = OmegaConf.to_container(merged)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+def misses(sweep: Sweep, trial: Trial) -> list[str]:
+    """Over which limits a candidate is, and by how much."""
+    told = []
+    for name, share in trial.told.violations.items():
+        if share > 0 and name == "shape":
+            told.append("cannot be built: its feature map vanishes")
+        elif share > 0:
+            value, allowed = cost(sweep, trial, name), limits(sweep).get(name)
+            missed = f"over {cost_name(name)}"
+            if value is not None and allowed is not None:
+                missed = str(Measure(name, allowed, value, {}))
+            told.append(f"{missed} ({100 * share:.0f} %)")
+    return told
 
 
-def _choices(run: Run) -> dict[str, str]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        hydra = OmegaConf.load(run.folder / ".hydra/hydra.yaml")
-        found = OmegaConf.to_container(OmegaConf.select(hydra, "hydra.runtime.choices"))
-    except (OSError, ValueError, OmegaConfBaseException):
-        return {}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+def causes(sweep: Sweep) -> list[tuple[str, list[Trial]]]:
+    """Why trials failed, the most frequent first; messages that differ in numbers are one cause."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in sweep.of("failed"):
+        said = trial.told.error or "no reason is known"
+        groups.setdefault(re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "…", said), []).append(trial)
+    return sorted(groups.items(), key=lambda item: -len(item[1]))
 
 
 def epochs_saved(sweep: Sweep) -> tuple[int, int] | None:
     """Epochs that pruned trials did not train, of those all trials would have taken."""
     full = setting(sweep.config, "trainer.epochs")
-    trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.epochs]
+    trained = [t for t in sweep.of("complete", "pruned") if t.run and t.run.rows]
     if not full or not trained:
         return None
-    done = round(sum(t.run.epochs[-1]["epoch"] for t in trained if t.run))
+    done = round(sum(t.run.rows[-1]["epoch"] for t in trained if t.run))
     return len(trained) * int(full) - done, len(trained) * int(full)
 
 
@@ -145,8 +180,8 @@ def run_time(run: Run) -> dict[str, float]:
     """Seconds of one run by what they went to."""
     keys = {"training": "train", "evaluating": "evaluate", "setting up": "setup"}
     found = {name: run.summary.get(f"{key}_seconds") for name, key in keys.items()}
-    if found["training"] is None and run.epochs:
-        found["training"] = run.epochs[-1].get("seconds")
+    if found["training"] is None and run.rows:
+        found["training"] = run.rows[-1].get("seconds")
     return {name: float(seconds) for name, seconds in found.items() if seconds is not None}
 
 
@@ -160,12 +195,13 @@ def sweep_time(sweep: Sweep) -> dict[str, float]:
     busy = 0.0
     for trial in sweep.trials:
         spent = run_time(trial.run) if trial.run and trial.state != "duplicate" else {}
-        if trial.seconds is not None:
-            busy += trial.seconds
-            spent["other"] = max(0.0, trial.seconds - sum(spent.values()))
+        if trial.told.seconds is not None:
+            busy += trial.told.seconds
+            spent["other"] = max(0.0, trial.told.seconds - sum(spent.values()))
         for name, seconds in spent.items():
             total[name] = total.get(name, 0.0) + seconds
-    wall = sweep.status.get("seconds", 0) * sweep.status.get("workers", 1)
+    status = sweep.results.status
+    wall = status.get("seconds", 0) * status.get("workers", 1)
     if wall > busy > 0:
         total["between trials"] = wall - busy
     order = ("training", "evaluating", "setting up", "other", "between trials")

@@ -1,65 +1,66 @@
-"""Interactive figures, as plotly's own descriptions; the page draws them in its colours."""
+"""Interactive figures, as plotly's own descriptions; the page draws them in its colours.
+
+Many points or lines are one trace: a browser draws ten thousand points, not ten thousand traces.
+"""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import optuna
 import plotly.graph_objects as go
-from optuna.trial import FrozenTrial, TrialState
 
 from budgetsweep.report import facts
 from budgetsweep.report.collect import Run, Sweep, Trial
-from budgetsweep.report.words import number
+from budgetsweep.report.words import cost_name, number
 
 # Readable on white and on near-black.
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = (
     "#3b82f6", "#e8890c", "#16a34a", "#e5484d", "#8b95a5", "#a05cf0",
 )  # fmt: skip
+_NETWORKS = (BLUE, ORANGE, VIOLET, GREEN, RED, GREY)
+_WORST, _BEST, _BANDS = (120, 135, 160), (240, 140, 10), 6
+
+Curves = Sequence[tuple[str, Run]]
 
 
 def size_figure(sweep: Sweep) -> go.Figure:
-    """Quality against parameters: the budget line, the front, the reference."""
-    score = facts.score_of(sweep)
-    complete = facts.points(sweep, "complete")
+    """Quality against cost, or one objective against another: the front, reference and limit."""
+    several = len(sweep.results.directions) > 1
+    score, name = facts.score_of(sweep), facts.binding(sweep)
     figure = go.Figure()
-    _scatter(figure, facts.points(sweep, "pruned"), "pruned", GREY, "circle-open")
+    complete, pruned = facts.points(sweep, "complete"), facts.points(sweep, "pruned")
+    _scatter(figure, pruned, "pruned", GREY, "circle-open")
     _scatter(figure, complete, "complete", BLUE, "circle")
-    best = facts.front(complete, score.higher_is_better)
+    best = facts.front(sweep, complete)
     figure.add_scatter(
-        x=[p.parameters for p in best], y=[p.score for p in best], mode="lines", name="front",
+        x=[p.x for p in best], y=[p.y for p in best], mode="lines", name="front",
         line={"color": GREEN, "shape": "hv", "width": 2}, hoverinfo="skip",
     )  # fmt: skip
-    _scatter(figure, [p for p in complete if p.trial.rank == 1], "winner", ORANGE, "star", 15)
+    _scatter(figure, [p for p in complete if p.trial is sweep.winner], "winner", ORANGE, "star", 15)
     known = facts.reference(sweep)
     _scatter(
-        figure, [p for p in facts.points(sweep, "complete", "pruned") if p.trial is known],
+        figure, [p for p in [*complete, *pruned] if p.trial is known],
         "reference", VIOLET, "diamond-open", 17,  # around the winner, where it is both
     )  # fmt: skip
-    allowed = facts.limit(sweep)
-    over = [facts.parameters(t, allowed) for t in sweep.of("over budget")]
-    sized = [(t, p) for t, p in zip(sweep.of("over budget"), over, strict=True) if p is not None]
-    if sized:  # they have no score: marked along the lower edge
-        figure.add_scatter(
-            x=[p for _, p in sized], y=[0.02] * len(sized), yaxis="y2", mode="markers",
-            name="over budget", marker={"color": RED, "symbol": "x-thin-open", "size": 8},
-            text=[f"trial {t.number}" for t, _ in sized],
-            hovertemplate="%{text}: %{x:,} parameters, not trained<extra></extra>",
-        )  # fmt: skip
-        figure.update_layout(
-            yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
-        )
-    if allowed is not None:
+    if several:
+        _axes(figure, sweep.objectives[1], sweep.objectives[0])
+        return figure
+    sized = [(t, facts.cost(sweep, t, name)) for t in sweep.of("over budget")]
+    _edge(figure, "over budget", [(t, x) for t, x in sized if x is not None], "x-thin-open")
+    if (allowed := facts.limits(sweep).get(name)) is not None:
         figure.add_vline(
             allowed, line={"color": RED, "dash": "dash", "width": 1.5},
             # To the right, where no trained candidate lies.
             annotation={"text": f"budget {allowed:,}", "textangle": -90, "xanchor": "left"},
         )  # fmt: skip
-    _axes(figure, "parameters", score.name, percent=score.higher_is_better and _is_share(complete))
+    share = score.higher_is_better and all(0 <= p.y <= 1 for p in complete)
+    _axes(figure, cost_name(name), score.name, percent=share)
     if view := score_view(sweep):
         figure.update_yaxes(range=view, selector={"overlaying": None})
     return figure
@@ -67,8 +68,8 @@ def size_figure(sweep: Sweep) -> go.Figure:
 
 def score_view(sweep: Sweep) -> tuple[float, float] | None:
     """The scores to look at first, where pruned trials would press the complete ones together."""
-    complete = [p.score for p in facts.points(sweep, "complete")]
-    every = complete + [p.score for p in facts.points(sweep, "pruned")]
+    complete = [p.y for p in facts.points(sweep, "complete")]
+    every = complete + [p.y for p in facts.points(sweep, "pruned")]
     if len(set(every)) == 1:
         return around(every[0])
     if len(complete) < 2:
@@ -86,58 +87,51 @@ def around(value: float) -> tuple[float, float]:
     return value - width, value + width / 4
 
 
-def _is_share(points: Sequence[facts.Point]) -> bool:
-    return all(0 <= p.score <= 1 for p in points)
-
-
 def _scatter(
     figure: go.Figure, points: Sequence[facts.Point], name: str, color: str, symbol: str,
     size: int = 9,
 ) -> None:  # fmt: skip
     if points:
         figure.add_scatter(
-            x=[p.parameters for p in points], y=[p.score for p in points], mode="markers",
+            x=[p.x for p in points], y=[p.y for p in points], mode="markers",
             name=name, marker={"color": color, "symbol": symbol, "size": size},
             text=[_hover(p.trial) for p in points],
-            hovertemplate="%{text}<br>%{x:,} parameters, %{y:.5g}<extra></extra>",
+            hovertemplate="%{text}<br>%{x:,}, %{y:.5g}<extra></extra>",
         )  # fmt: skip
 
 
+def _edge(figure: go.Figure, name: str, marked: Sequence[tuple[Trial, float]], symbol: str) -> None:
+    """Trials without a score, marked along the lower edge."""
+    if marked:
+        figure.add_scatter(
+            x=[x for _, x in marked], y=[0.02] * len(marked), yaxis="y2", mode="markers",
+            name=name, marker={"color": RED, "symbol": symbol, "size": 8},
+            text=[_hover(t) for t, _ in marked], hovertemplate="%{text}<br>%{x:,}<extra></extra>",
+        )  # fmt: skip
+        hidden = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+        figure.update_layout(yaxis2=hidden)
+
+
 def history_figure(sweep: Sweep) -> go.Figure:
-    """The objective trial by trial, with what became of each, and the best so far."""
+    """The first objective trial by trial, with what became of each, and the best so far."""
     figure = go.Figure()
-    looks = {
-        "complete": (BLUE, "circle"),
-        "pruned": (GREY, "circle-open"),
-        "duplicate": (VIOLET, "diamond-open"),
-    }
+    looks = {"complete": (BLUE, "circle"), "pruned": (GREY, "circle-open"),
+             "duplicate": (VIOLET, "diamond-open")}  # fmt: skip
     for state, (color, symbol) in looks.items():
-        shown = [t for t in sweep.of(state) if t.value is not None]
-        if shown:
-            figure.add_scatter(
-                x=[t.number for t in shown], y=[t.value for t in shown], mode="markers",
-                name=state, marker={"color": color, "symbol": symbol, "size": 9},
-                text=[_hover(t) for t in shown],
-                hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
-            )  # fmt: skip
+        valued = [
+            facts.Point(t, t.told.number, t.value) for t in sweep.of(state) if t.value is not None
+        ]
+        _scatter(figure, valued, state, color, symbol)
     numbers, best = best_so_far(sweep)
     if numbers:
         figure.add_scatter(
             x=numbers, y=best, mode="lines", name="best so far", hoverinfo="skip",
             line={"color": GREEN, "shape": "hv", "width": 2},
         )  # fmt: skip
-    for state, color, symbol in (("over budget", RED, "x-thin-open"), ("failed", RED, "x")):
-        if marked := sweep.of(state):
-            figure.add_scatter(
-                x=[t.number for t in marked], y=[0.02] * len(marked), yaxis="y2", mode="markers",
-                name=state, marker={"color": color, "symbol": symbol, "size": 9},
-                text=[_hover(t) for t in marked], hovertemplate="%{text}<extra></extra>",
-            )  # fmt: skip
-    figure.update_layout(
-        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
-    )
-    _axes(figure, "trial", objective_name(sweep))
-    values = [t.value for s in looks for t in sweep.of(s) if t.value is not None]
+    for state, symbol in (("over budget", "x-thin-open"), ("failed", "x")):
+        _edge(figure, state, [(t, t.told.number) for t in sweep.of(state)], symbol)
+    _axes(figure, "trial", sweep.objectives[0])
+    values = [t.value for t in sweep.of(*looks) if t.value is not None]
     if len(set(values)) == 1:
         figure.update_yaxes(range=around(values[0]), selector={"overlaying": None})
     if is_wide(values):
@@ -150,41 +144,43 @@ def history_figure(sweep: Sweep) -> go.Figure:
 def best_so_far(sweep: Sweep) -> tuple[list[int], list[float]]:
     """Trial numbers and the best value of a complete trial up to each."""
     numbers, values = list[int](), list[float]()
-    better = max if sweep.directions[0] == "maximize" else min
+    better = max if sweep.results.directions[0] == "maximize" else min
     for trial in sweep.of("complete"):
         if trial.value is not None:
-            numbers.append(trial.number)
+            numbers.append(trial.told.number)
             values.append(better([*values[-1:], trial.value]))
     if numbers:
-        numbers.append(max(t.number for t in sweep.trials))
+        numbers.append(max(t.told.number for t in sweep.trials))
         values.append(values[-1])
     return numbers, values
 
 
-def objective_name(sweep: Sweep) -> str:
-    """`validation loss` where that is what the trials returned."""
-    winner = sweep.winner
-    if winner and winner.run and winner.value == winner.run.summary.get("val_loss", object()):
-        return "validation loss"
-    return "objective"
-
-
-def curves_figure(runs: Sequence[tuple[str, Run, bool, bool]], key: str, title: str) -> go.Figure:
-    """One line a run: (label, run, pruned?, highlighted?)."""
+def curves_figure(groups: Mapping[str, Curves], key: str, title: str) -> go.Figure:
+    """One line a run and one trace a group: pruned, complete, winner, or seeds."""
     figure = go.Figure()
-    for label, run, pruned, highlighted in sorted(runs, key=lambda r: r[3]):
-        rows = [row for row in run.epochs if key in row]
-        color = ORANGE if highlighted else GREY if pruned else BLUE
-        figure.add_scatter(
-            x=[row["epoch"] for row in rows], y=[row[key] for row in rows], name=label,
-            mode="lines+markers" if len(rows) < 2 else "lines", opacity=1 if highlighted else 0.6,
-            line={"color": color, "width": 3 if highlighted else 1.3,
-                  "dash": "dot" if pruned else "solid"},
-            hovertemplate=f"{label}, epoch %{{x}}: %{{y:.4g}}<extra></extra>",
-            showlegend=False,
-        )  # fmt: skip
+    styles: dict[str, dict[str, Any]] = {
+        "pruned": {"color": GREY, "width": 1.3, "dash": "dot"},
+        "winner": {"color": ORANGE, "width": 3},
+        "complete": {"color": BLUE, "width": 1.3},
+    }
+    for place, (group, runs) in enumerate(groups.items()):
+        x, y, labels = list[float | None](), list[float | None](), list[str]()
+        for label, run in runs:
+            rows = [row for row in run.epochs if key in row]
+            x += [*(row["epoch"] for row in rows), None]  # None ends a line
+            y += [*(row[key] for row in rows), None]
+            labels += [plain(label)] * (len(rows) + 1)
+        if runs:
+            single = all(len(run.epochs) < 2 for _, run in runs)
+            figure.add_scatter(
+                x=x, y=y, text=labels, name=group, connectgaps=False,
+                mode="lines+markers" if single else "lines",
+                line=styles.get(group, {"color": _NETWORKS[place % 6], "width": 1.3}),
+                opacity=1 if group == "winner" else 0.6, showlegend=len(groups) > 1,
+                hovertemplate="%{text}, epoch %{x}: %{y:.4g}<extra></extra>",
+            )  # fmt: skip
     _axes(figure, "epoch", title)
-    _curve_axes(figure, [run for _, run, *_ in runs], [key])
+    _curve_axes(figure, [run for runs in groups.values() for _, run in runs], [key])
     return figure
 
 
@@ -206,15 +202,11 @@ def split_curves_figure(run: Run) -> go.Figure:
 
 
 def _curve_axes(figure: go.Figure, runs: Sequence[Run], keys: Sequence[str]) -> None:
-    if is_wide(values := losses(runs, keys)):
+    values = [row[key] for run in runs for row in run.epochs for key in keys if key in row]
+    if is_wide(values):
         _log_axis(figure, values)
     if max((run.epochs[-1]["epoch"] for run in runs if run.epochs), default=0) <= 8:
         figure.update_xaxes(dtick=1)  # no ticks between epochs
-
-
-def losses(runs: Sequence[Run], keys: Sequence[str]) -> list[float]:
-    """These columns of all runs' metrics, in one list."""
-    return [row[key] for run in runs for row in run.epochs for key in keys if key in row]
 
 
 def is_wide(values: Sequence[float]) -> bool:
@@ -239,20 +231,26 @@ def _log_axis(figure: go.Figure, values: Sequence[float]) -> None:
     )  # fmt: skip
 
 
-def seeds_figure(values: Sequence[float], labels: Sequence[str], low: float, high: float) -> Any:
-    """Every seed's accuracy, the mean's interval behind."""
+def seeds_figure(groups: Mapping[str, Sequence[tuple[str, float]]], band: Any = None) -> go.Figure:
+    """Every seed's accuracy, one colour a network; of one network the mean and its interval."""
     figure = go.Figure()
-    if high - low < float("inf"):
-        figure.add_hrect(low, high, fillcolor=GREEN, opacity=0.18, line_width=0, layer="below")
-    figure.add_hline(sum(values) / len(values), line={"color": GREEN, "width": 2})
-    figure.add_scatter(
-        x=list(labels), y=list(values), mode="markers", marker={"color": BLUE, "size": 10},
-        hovertemplate="seed %{x}: %{y:.3%}<extra></extra>", showlegend=False,
-    )  # fmt: skip
+    if band is not None:
+        figure.add_hrect(
+            band.low, band.high, fillcolor=GREEN, opacity=0.18, line_width=0, layer="below"
+        )
+        figure.add_hline(band.mean, line={"color": GREEN, "width": 2})
+    for place, (name, pairs) in enumerate(groups.items()):
+        figure.add_scatter(
+            x=[seed for seed, _ in pairs], y=[value for _, value in pairs], mode="markers",
+            name=plain(name), showlegend=len(groups) > 1,
+            marker={"color": _NETWORKS[place % 6], "size": 10},
+            hovertemplate="seed %{x}: %{y:.3%}<extra></extra>",
+        )  # fmt: skip
     _axes(figure, "seed", "accuracy", percent=True)
     figure.update_xaxes(type="category")
-    if low < high < float("inf"):  # the interval's ends in view
-        bottom, top = min(low, *values), max(high, *values)
+    if band is not None:  # the interval's ends in view
+        values = [value for pairs in groups.values() for _, value in pairs]
+        bottom, top = min(band.low, *values), max(band.high, *values)
         room = (top - bottom) / 8
         figure.update_yaxes(range=[bottom - room, top + room])
     return figure
@@ -264,16 +262,19 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return short if len(set(short.values())) == len(short) else {n: n for n in names}
 
 
-def searched(sweep: Sweep) -> list[str]:
-    """Parameters that took more than one value among complete trials, in the first's order."""
-    names = dict.fromkeys(name for t in sweep.of("complete") for name in t.params)
-    varied = {n: {repr(t.params.get(n)) for t in sweep.of("complete")} for n in names}
-    return [n for n in names if len(varied[n]) > 1]
+def searched(trials: Sequence[Trial]) -> list[str]:
+    """Parameters that all of these trials have and that took more than one value."""
+    if not trials:
+        return []
+    shared = [n for n in trials[0].told.params if all(n in t.told.params for t in trials)]
+    return [n for n in shared if len({repr(t.told.params[n]) for t in trials}) > 1]
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Optuna without its log lines and hints, which are about calls a person did not make."""
+    import optuna
+
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -284,48 +285,127 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def complete_study(sweep: Sweep) -> optuna.Study:
-    """A copy in memory of the complete trials, their first objective, short parameter names."""
-    assert sweep.study is not None
-    complete = {t.number for t in sweep.of("complete")}
-    trials = [t for t in sweep.study.trials if t.number in complete]
-    names = short_names(list(dict.fromkeys(n for t in trials for n in t.params)))
-    copy = optuna.create_study(direction=sweep.study.directions[0])
-    for t in trials:
-        copy.add_trial(_renamed(t, names))
-    return copy
+def importances_figure(trials: Sequence[Trial], values: Sequence[float]) -> go.Figure:
+    """Optuna's picture of each parameter's share in what makes a good trial.
 
+    Raises:
+        ValueError, RuntimeError: they cannot be estimated.
+    """
+    import optuna
 
-def _renamed(trial: FrozenTrial, names: dict[str, str]) -> FrozenTrial:
-    return optuna.trial.create_trial(
-        state=TrialState.COMPLETE,
-        params={names[k]: v for k, v in trial.params.items()},
-        distributions={names[k]: v for k, v in trial.distributions.items()},
-        value=trial.values[0],
-    )
-
-
-def importances(sweep: Sweep) -> dict[str, float]:
-    """Each parameter's share in what makes a good trial, Optuna's estimate."""
-    with quiet():
-        return optuna.importance.get_param_importances(complete_study(sweep))
-
-
-def importances_figure(shares: dict[str, float]) -> go.Figure:
-    """Bars, the most important on top."""
-    names = list(reversed(shares))
-    figure = go.Figure(
-        go.Bar(
-            x=[shares[n] for n in names], y=names, orientation="h", marker_color=BLUE,
-            texttemplate="%{x:.0%}", textposition="auto", textangle=0,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-        )
-    )  # fmt: skip
-    _axes(figure, "share of the objective's variation", "", percent=False)
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    names = searched(trials)
+    short, spaces = short_names(names), {n: _distribution(trials, n) for n in names}
+    with _quiet():
+        study = optuna.create_study()
+        for trial, value in zip(trials, values, strict=True):
+            params = {n: _scalar(trial.told.params[n]) for n in names}
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={plain(short[n]): v for n, v in params.items()},
+                    distributions={plain(short[n]): d for n, d in spaces.items()},
+                    value=value,
+                )
+            )
+        figure = optuna.visualization.plot_param_importances(study)
+    figure.update_traces(marker_color=BLUE, selector={"type": "bar"})
+    figure.update_layout(title=None, showlegend=False)
+    _axes(figure, "share of the objective's variation", "")
     figure.update_yaxes(showgrid=False)
     figure.update_layout(height=110 + 34 * len(names))
     return figure
+
+
+def _scalar(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else str(value)
+
+
+def _distribution(trials: Sequence[Trial], name: str) -> Any:
+    """A space that holds what was tried; numbers beside words are words."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    values = [_scalar(t.told.params[name]) for t in trials]
+    if all(isinstance(v, float) for v in values):
+        return FloatDistribution(min(values), max(values))
+    return CategoricalDistribution(list(dict.fromkeys(values)))
+
+
+def parallel_figure(
+    trials: Sequence[Trial], values: Sequence[float], name: str, minimize: bool
+) -> go.Figure:
+    """One line a trial across the searched parameters and its value, the best drawn last.
+
+    Optuna's own needs WebGL and scripts made at run time, which the page's policy refuses, and
+    draws dark lines that vanish on a dark page.
+    """
+    names = searched(trials)
+    columns: list[list[Any]] = [[t.told.params[n] for t in trials] for n in names]
+    columns.append(list(values))
+    places = [heights(column) for column in columns]
+    labels = [*short_names(names).values(), name]
+    worst_first = sorted(range(len(trials)), key=lambda i: values[i], reverse=minimize)
+    figure = go.Figure()
+    for low, high in _bands(len(trials)):
+        x, y, hover = list[int | None](), list[float | None](), list[str]()
+        for i in worst_first[low:high]:
+            told = "<br>".join(
+                plain(f"{label} = {number(column[i])}")
+                for label, column in zip(labels, columns, strict=True)
+            )
+            x += [*range(len(labels)), None]  # None ends a line
+            y += [*(place[i] for place in places), None]
+            hover += [f"trial {trials[i].told.number}<br>{told}"] * (len(labels) + 1)
+        best = low == len(trials) - 1
+        figure.add_scatter(
+            x=x, y=y, text=hover, mode="lines+markers", connectgaps=False,
+            # By place among the trials, as one very bad value would leave the others alike.
+            line={"color": _color((low + high) / 2 / len(trials)), "width": 3.5 if best else 1.4},
+            marker={"size": 5}, showlegend=False, opacity=1 if best else 0.75,
+            hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+    _ends(figure, columns)
+    figure.update_xaxes(
+        tickvals=list(range(len(labels))), ticktext=[plain(n) for n in labels],
+        range=[-0.3, len(labels) - 0.7], automargin=True, autotickangles=[0, -45],
+        ticklabeloverflow="allow",
+    )  # fmt: skip
+    figure.update_yaxes(visible=False, range=[-0.12, 1.12])
+    figure.update_layout(height=440)
+    return figure
+
+
+def _bands(n: int) -> list[tuple[int, int]]:
+    """Places from the worst trial to the best, which stands alone, in a few bands of a colour."""
+    edges = sorted({round(i * (n - 1) / _BANDS) for i in range(_BANDS + 1)})
+    return [*itertools.pairwise(edges), (n - 1, n)]
+
+
+def heights(column: Sequence[Any]) -> list[float | None]:
+    """Each value's place between the lowest (0) and the highest (1); words in order of name."""
+    known = [v for v in column if v is not None]
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
+        low, high = min(known), max(known)
+        width = (high - low) or 1
+        return [None if v is None else (v - low) / width for v in column]
+    ordered = sorted({str(v) for v in column})
+    return [bisect.bisect_left(ordered, str(v)) / max(1, len(ordered) - 1) for v in column]
+
+
+def _ends(figure: go.Figure, columns: Sequence[Sequence[Any]]) -> None:
+    """Write the lowest and highest value at the ends of each column."""
+    for x, column in enumerate(columns):
+        marks = {p: v for p, v in zip(heights(column), column, strict=True) if p is not None}
+        for place in (0.0, 1.0):
+            if place in marks:
+                figure.add_annotation(
+                    x=x, y=place, text=plain(number(marks[place]) or "null"),
+                    showarrow=False, yshift=14 if place else -14,
+                )  # fmt: skip
+
+
+def _color(share: float) -> str:
+    mixed = (round(w + share * (b - w)) for w, b in zip(_WORST, _BEST, strict=True))
+    return f"rgb({','.join(map(str, mixed))})"
 
 
 def time_figure(seconds: dict[str, float]) -> go.Figure:
@@ -347,26 +427,20 @@ def time_figure(seconds: dict[str, float]) -> go.Figure:
 
 
 def _hover(trial: Trial) -> str:
-    chosen = [f"{name}={_short(trial.params[full])}" for full, name in _names(trial).items()]
-    return "<br>".join([f"trial {trial.number}", *map(plain, chosen)])
-
-
-def _names(trial: Trial) -> dict[str, str]:
-    return short_names(list(trial.params))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    params = trial.told.params
+    chosen = [f"{name}={number(params[full])}" for full, name in short_names(list(params)).items()]
+    return "<br>".join([f"trial {trial.told.number}", *map(plain, chosen)])
 
 
 def plain(text: str) -> str:
-    """Text that means itself in a figure: plotly reads a few HTML tags."""
+    """Text that means itself in a figure: plotly reads a few HTML tags; a long one is cut."""
+    text = text if len(text) <= 60 else f"{text[:59]}…"
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _axes(figure: go.Figure, x: str, y: str, percent: bool = False) -> None:
-    figure.update_xaxes(title=x, automargin=True)
-    figure.update_yaxes(title={"text": y, "standoff": 12}, automargin=True)
+    figure.update_xaxes(title=plain(x), automargin=True)
+    figure.update_yaxes(title={"text": plain(y), "standoff": 12}, automargin=True)
     if percent:
         figure.update_layout(yaxis_tickformat=".3~%")
     figure.update_layout(height=420)

@@ -1,123 +1,199 @@
-"""The page: one HTML file with its styles, scripts and data inside."""
+"""The page: one HTML file with its styles, scripts and data inside, rendered from templates.
+
+What a section shows is data, such as a `Table`; how it looks is a macro of its name in
+`templates/blocks.html.j2`. Whatever comes from a folder is escaped there, as every expression is.
+"""
 
 from __future__ import annotations
 
-import html
+import base64
+import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-# No address may be loaded, whatever ends up in the page.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-)
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
-class Section:
-    """A heading and the HTML below it."""
+class Link:
+    """A word that leads to a folder, relative to the page's."""
 
-    title: str
-    body: str
-
-
-def escape(value: Any) -> str:
-    """Text that means itself in HTML, in attributes too."""
-    return html.escape(str(value))
+    text: str
+    href: str
 
 
-def anchor(title: str) -> str:
-    """A heading's id."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+@dataclass(frozen=True)
+class Text:
+    """A paragraph of words and links."""
+
+    parts: Sequence[str | Link]
+    kind: str = ""  # soft, or warning
+    block: str = "text"
 
 
-def paragraph(text: str, kind: str = "") -> str:
-    """Escaped text as a paragraph."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+@dataclass(frozen=True)
+class Facts:
+    """Tiles of (name, value, remark)."""
+
+    facts: Sequence[tuple[str, str, str]]
+    block: str = "facts"
 
 
-def plot(name: str, figure: Any, caption: str, columns: int = 0) -> str:
+@dataclass(frozen=True)
+class Table:
+    """All but the first `words` columns are numbers, to the right."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    foot: Sequence[str] = ()
+    words: int = 1
+    block: str = "table"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines for a terminal."""
+
+    lines: Sequence[str]
+    block: str = "code"
+
+
+@dataclass(frozen=True)
+class Plot:
     """A figure, drawn by plotly when it comes into view; `caption` is also its alt text.
 
     One with many columns is wider than a phone, and scrolls there.
     """
-    figure.layout.template = None
-    # `<` cannot end the script early once it is written as an escape.
-    name = f"plot-{name}"
-    data = figure.to_json().replace("<", "\\u003c")
-    height = figure.layout.height or 420
-    return (
-        f'<figure><figcaption id="{name}-caption">{escape(caption)}</figcaption>'
-        f'<div class="wide"><div class="plot" id="{name}" role="img" aria-labelledby="{name}-caption" '
-        f'style="height:{int(height)}px;min-width:{3 * columns}rem"></div></div>'
-        f'<script type="application/json" id="{name}-data">{data}</script></figure>'
-    )
+
+    name: str
+    figure: Any
+    caption: str
+    columns: int = 0
+    block: str = "plot"
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int(self.figure.layout.height or 420)
+
+    @property
+    def data(self) -> Markup:
+        """Plotly's description; `<` is written as an escape, so that it cannot end the script."""
+        self.figure.layout.template = None
+        return Markup(self.figure.to_json(engine="json").replace("<", "\\u003c"))
 
 
-def fact_list(facts: Iterable[tuple[str, str, str]]) -> str:
-    """Tiles of (name, value, remark)."""
-    tiles = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}"
-        + (f"<small>{escape(remark)}</small>" if remark else "")
-        + "</dd></div>"
-        for name, value, remark in facts
-    )
-    return f'<dl class="facts">{tiles}</dl>'
+@dataclass(frozen=True)
+class Confusion:
+    """Classes, and of each the row of (images, shade from 0 to 1)."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[tuple[int, float]]]
+    block: str = "confusion"
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[Any]], foot: Sequence[Any] = (), words: int = 1
-) -> str:
-    """A table; all but the first `words` columns are numbers, to the right."""
+@dataclass(frozen=True)
+class Pictures:
+    """Images as data: addresses, each with two lines below it and its words for who can't see."""
 
-    def cells(values: Sequence[Any], tag: str) -> str:
-        return "".join(
-            f"<{tag}{' class=n' if i >= words else ''}>{escape(v)}</{tag}>"
-            for i, v in enumerate(values)
-        )
-
-    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    end = f"<tfoot><tr>{cells(foot, 'td')}</tr></tfoot>" if foot else ""
-    return (
-        f'<div class="wide"><table><thead><tr>{cells(head, "th")}</tr></thead>'
-        f"<tbody>{body}</tbody>{end}</table></div>"
-    )
+    pictures: Sequence[tuple[str, str, str, str]]  # address, alt, line, line
+    block: str = "pictures"
 
 
-def page(title: str, intro: str, sections: Sequence[Section]) -> str:
+@dataclass(frozen=True)
+class Row:
+    """One trial: its state, its cells as (shown, sorted by), and what is said about it."""
+
+    state: str
+    best: bool
+    link: str | Link
+    cells: Sequence[tuple[str, Any]]
+    remark: str
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """All trials, sorted and filtered in the page."""
+
+    head: Sequence[str]
+    rows: Sequence[Row]
+    states: Sequence[str]
+    block: str = "trials"
+
+
+Block = Text | Facts | Table | Code | Plot | Confusion | Pictures | TrialTable
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: Sequence[Block] = field(default_factory=tuple)
+
+    @property
+    def anchor(self) -> str:
+        """The heading's id."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+def text(*parts: str | Link, kind: str = "") -> Text:
+    """A paragraph."""
+    return Text(parts, kind)
+
+
+def link(words: Any, folder: Path | None, beside: Path) -> str | Link:
+    """Words that lead to a folder, if there is one; `beside` is the folder of the page."""
+    if folder is None:
+        return str(words)
+    address = os.path.relpath(folder, beside).replace(os.sep, "/")
+    return Link(str(words), quote(os.fsencode(address)) + "/")
+
+
+def render(title: str, intro: Iterable[Block], sections: Iterable[Section]) -> str:
     """The whole file; plotly's script is in it where a section has a figure."""
-    here = Path(__file__)
-    css, script = (here.with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    links = "".join(f'<a href="#{anchor(s.title)}">{escape(s.title)}</a> ' for s in sections)
-    body = "".join(
-        f'<section><h2 id="{anchor(s.title)}">{escape(s.title)}</h2>{s.body}</section>'
-        for s in sections
+    intro, sections = list(intro), [s for s in sections if s.blocks]
+    scripts = [_read("page.js")]
+    if any(b.block == "plot" for s in sections for b in s.blocks):
+        from plotly.offline import get_plotlyjs
+
+        scripts.insert(0, get_plotlyjs())
+    scripts = [script.replace("\r\n", "\n").replace("\r", "\n") for script in scripts]
+    page = _environment().get_template("page.html.j2")
+    html = page.render(
+        title=title,
+        intro=intro,
+        sections=sections,
+        css=Markup(_read("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        hashes=[_hash(script) for script in scripts],
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>{css}</style>
-</head>
-<body>
-<header><h1>{escape(title)}</h1>{intro}</header>
-<nav aria-label="Sections">{links}</nav>
-<noscript><p>The figures need JavaScript; the folder of pictures beside this file has them too.</p></noscript>
-<main>{body}</main>
-{_plotly() if 'class="plot"' in body else ""}
-<script>{script}</script>
-</body>
-</html>
-"""
+    # What no UTF-8 can say, such as a folder's name from an old Windows, gets a substitute.
+    return html.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
-    return f"<script>{get_plotlyjs()}</script>"
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text("utf-8")
+
+
+def _hash(script: str) -> str:
+    """The script's source in a Content-Security-Policy: no other one runs."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

@@ -1,21 +1,20 @@
-"""The page of a single run, and of several that differ by seed."""
+"""The page of a single run, and of several in one folder."""
 
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from budgetsweep.report import facts, figures, network
-from budgetsweep.report.collect import Run, Seeds
-from budgetsweep.report.page import Section, escape, fact_list, page, paragraph, plot
-from budgetsweep.report.sweep import time_caption
-from budgetsweep.report.winner import Winner
+from budgetsweep.report.collect import Run, Runs
+from budgetsweep.report.page import Block, Code, Facts, Plot, Section, Table, link, render, text
+from budgetsweep.report.sweep import made_with, time_plot
 from budgetsweep.report.words import count, duration, number, percent
+from budgetsweep.runs.comparison import comparison, differing, remarks
+from budgetsweep.runs.seeds import grouped
 from budgetsweep.runs.statistics import Interval, interval
 
 SCORES = {"test_accuracy": "test accuracy", "val_accuracy": "validation accuracy"}
@@ -29,157 +28,189 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 
 
-def run_page(run: Run, winner: Winner) -> str:
+def run_page(run: Run) -> str:
     """The page of one run."""
+    looked = network.look_at(run.folder, test=True)
+    words = "A finished run."
+    if not run.summary:
+        words = "This run is not finished; these are its epochs so far."
     sections = [
-        _curves(run),
-        *network.sections(winner, "the network"),
-        _time([run]),
-        Section("Run it again", f"<pre>{escape(command(run))}</pre>"),
+        Section("Learning curve", [_curve(run)]),
+        *network.sections(looked, "the network"),
+        Section("Where time went", [_time([run])]),
+        Section("Run it again", [Code([command(run.overrides)])]),
     ]
-    if run.summary:
-        intro = paragraph("A finished run.", "soft")
+    intro = [text(words, kind="soft"), *network.warnings(looked), Facts(_facts(run))]
+    intro.append(text(made_with(run), kind="soft"))
+    return render(f"Run {run.folder.resolve().name}", intro, sections)
+
+
+def runs_page(found: Runs, beside: Path) -> str:
+    """The page of several runs: one network's seeds, or several networks, which are not pooled."""
+    score, values = scores(found)
+    groups = grouped([(run.folder, run.summary) for run in found.runs])
+    first = found.runs[0]
+    if len(groups) > 1:
+        title = f"{len(groups)} networks in {found.folder.resolve().name}"
+        intro: list[Block] = [
+            text(
+                f"These {len(found.runs)} runs differ in more than their seed, so they are compared, "
+                "not pooled. The sections below the seeds are those of the first network's first run."
+            )
+        ]
+        stats = None
     else:
-        intro = paragraph("This run is not finished; these are its epochs so far.", "soft")
-    title = f"Run {run.folder.resolve().name}"
-    return page(title, intro + fact_list(_facts(run)), sections)
-
-
-def seeds_page(seeds: Seeds, winner: Winner, beside: Path) -> str:
-    """The page of runs that differ by seed."""
-    score, values = scores(seeds)
-    stats = interval(values) if values else None
+        title = f"Seeds {found.folder.resolve().name}"
+        stats = interval(values) if values else None
+        intro = [Facts(_seed_facts(found, score, stats))]
+    unlike = differing([run.summary for run in found.runs])
+    if unlike:
+        intro.append(text(f"Not made alike: {'; '.join(unlike)}.", kind="warning"))
+    looked = network.look_at(first.folder, test=True)
     sections = [
-        _seeds(seeds, score, values, stats, beside),
-        _all_curves(seeds),
-        *network.sections(winner, f"seed {seeds.runs[0].summary.get('seed')}"),
-        _time(seeds.runs),
-        Section("Run it again", f"<pre>{escape(_seeds_command(seeds))}</pre>"),
-    ]
-    first = seeds.runs[0]
-    found = [("seeds", number(len(seeds.runs)), "")]
-    if stats:
-        found.append((f"mean {SCORES[score]}", percent(stats.mean), "last epoch"))
-    if stats and stats.n > 1:
-        found.append(("95 % interval", interval_words(stats), "Student's t"))
-        found.append(("sd", f"{100 * stats.sd:.3f}", "points"))
-    found += [f for f in _facts(first) if f[0] in ("parameters", "epochs", "device")]
-    title = f"Seeds {seeds.folder.resolve().name}"
-    return page(title, fact_list(found), sections)
+        Section("Seeds" if stats or len(groups) == 1 else "Networks", [
+            *_comparison(found, groups, score),
+            *_seeds(found, groups, score, values, stats, beside),
+        ]),
+        Section("Learning curves", [_all_curves(found, groups)]),
+        *network.sections(looked, f"seed {first.summary.get('seed')}"),
+        Section("Where time went", [_time(found.runs)]),
+        Section("Run it again", [Code(_again(found, groups))]),
+    ]  # fmt: skip
+    intro += [*network.warnings(looked), text(made_with(first), kind="soft")]
+    return render(title, intro, sections)
 
 
-def scores(seeds: Seeds) -> tuple[str, list[float]]:
+def scores(found: Runs) -> tuple[str, list[float]]:
     """The accuracy every run has, the test set's first, and its values."""
     for key in SCORES:
-        values = [run.summary.get(key) for run in seeds.runs]
+        values = [run.summary.get(key) for run in found.runs]
         if all(v is not None for v in values):
             return key, [float(v) for v in values if v is not None]
     return "val_accuracy", []
 
 
-def interval_words(stats: Interval) -> str:
-    """`99.51 – 99.62 %`."""
-    return f"{100 * stats.low:.2f} – {100 * stats.high:.2f} %"
+def command(overrides: list[str]) -> str:
+    """The command that trains with these overrides."""
+    return " ".join(["python -m budgetsweep.train", *map(shlex.quote, overrides)])
 
 
-def command(run: Run) -> str:
-    """The run's own overrides behind the command that trains."""
-    return " ".join(["python -m budgetsweep.train", *map(shlex.quote, run.overrides)])
-
-
-def _seeds_command(seeds: Seeds) -> str:
-    own = [o for o in seeds.runs[0].overrides if not o.startswith("seed=")]
-    numbers = ",".join(str(run.summary.get("seed", 0)) for run in seeds.runs)
-    told = map(shlex.quote, [*own, f"seed={numbers}"])
-    return "python -m budgetsweep.train --multirun hydra/sweeper=basic " + " ".join(told)
+def _again(found: Runs, groups: dict[str, list[int]]) -> list[str]:
+    lines = []
+    for places in groups.values():
+        runs = [found.runs[i] for i in places]
+        seeds = ",".join(str(r.summary.get("seed")) for r in runs)
+        own = [o for o in runs[0].overrides if not o.startswith("seed=")]
+        if len(runs) > 1:
+            own = ["--multirun", "hydra/sweeper=basic", *own]
+        lines.append(command([*own, f"seed={seeds}"]))
+    return lines
 
 
 def _facts(run: Run) -> list[tuple[str, str, str]]:
     allowed = facts.setting(run.config, "budget.max_parameters")
+    full = facts.setting(run.config, "trainer.epochs")
     found = [
         (SCORES[key], percent(value), "last epoch")
         for key in SCORES
         if (value := run.last(key)) is not None
     ]
-    loss = run.last("val_loss")
     found += [
-        ("validation loss", number(loss), ""),
+        ("validation loss", number(run.last("val_loss")), ""),
         ("parameters", number(run.summary.get("parameters")), f"of {allowed:,} allowed" if allowed else ""),
-        ("epochs", number(len(run.epochs) or None), _of_epochs(run)),
+        ("epochs", number(len(run.epochs) or None), f"of {full:,}" if full and full != len(run.epochs) else ""),
         ("training time", duration(facts.run_time(run).get("training")), ""),
         ("device", str(run.summary.get("device", "")), str(run.summary.get("precision", ""))),
     ]  # fmt: skip
     return [fact for fact in found if fact[1]]
 
 
-def _of_epochs(run: Run) -> str:
-    full = facts.setting(run.config, "trainer.epochs")
-    return f"of {full:,}" if full and full != len(run.epochs) else ""
+def _seed_facts(found: Runs, score: str, stats: Interval | None) -> list[tuple[str, str, str]]:
+    told = [("seeds", number(len(found.runs)), "")]
+    if stats:
+        told.append((f"mean {SCORES[score]}", percent(stats.mean), "last epoch"))
+    if stats and stats.n > 1:
+        told.append(("95 % interval", stats.of_share, "Student's t"))
+        told.append(("sd", f"{100 * stats.sd:.3f}", "points"))
+    return told + [f for f in _facts(found.runs[0]) if f[0] in ("parameters", "epochs", "device")]
 
 
-def _curves(run: Run) -> Section:
+def _curve(run: Run) -> Block:
     if not run.epochs:
-        return Section("Learning curve", paragraph("There is no metrics.csv."))
+        return text("There is no metrics.csv.")
     caption = (
         f"Loss after each of {count(len(run.epochs), 'epoch')}. Training loss includes label "
         "smoothing and augmentation, so it may lie above the validation loss."
     )
-    return Section("Learning curve", plot("curves", figures.split_curves_figure(run), caption))
+    return Plot("curves", figures.split_curves_figure(run), caption)
 
 
-def _all_curves(seeds: Seeds) -> Section:
-    runs = [(f"seed {r.summary.get('seed')}", r, False, False) for r in seeds.runs if r.epochs]
+def _all_curves(found: Runs, groups: dict[str, list[int]]) -> Block:
+    pairs = {
+        name: [(f"{name}, seed {r.summary.get('seed')}", r) for i in places if (r := found.runs[i]).epochs]
+        for name, places in groups.items()
+    }  # fmt: skip
+    runs = [run for group in pairs.values() for _, run in group]
     if not runs:
-        return Section("Learning curves", paragraph("There is no metrics.csv."))
-    validated = any("val_loss" in row for _, run, *_ in runs for row in run.epochs)
+        return text("There is no metrics.csv.")
+    validated = any("val_loss" in row for run in runs for row in run.epochs)
     key, name = ("val_loss", "validation loss") if validated else ("train_loss", "training loss")
     caption = f"The {name} after each epoch, one line a seed."
-    return Section(
-        "Learning curves", plot("curves", figures.curves_figure(runs, key, name), caption)
-    )
+    return Plot("curves", figures.curves_figure(pairs, key, name), caption)
+
+
+def _comparison(found: Runs, groups: dict[str, list[int]], score: str) -> list[Block]:
+    if len(groups) < 2 or score != "test_accuracy":
+        return []
+    results = {name: [found.runs[i].summary for i in places] for name, places in groups.items()}
+    try:
+        head, rows = comparison(results)
+        return [Table(head, rows), *(text(remark, kind="soft") for remark in remarks(results))]
+    except (KeyError, TypeError) as error:
+        return [text(f"They cannot be compared: a summary lacks {error}.", kind="warning")]
 
 
 def _seeds(
-    seeds: Seeds, score: str, values: list[float], stats: Interval | None, beside: Path
-) -> Section:
-    known = [k for k in COLUMNS if any(r.summary.get(k) is not None for r in seeds.runs)]
-    head = "".join(f'<th class="n">{COLUMNS[key][0]}</th>' for key in known)
-    rows = "".join(_seed_row(run, known, beside) for run in seeds.runs)
-    body = (
-        f'<div class="wide"><table><thead><tr><th>seed</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-    if stats is None:
-        return Section("Seeds", paragraph("The runs have no accuracy in common.") + body)
-    caption = f"{SCORES[score].capitalize()} of each seed: mean {100 * stats.mean:.3f} %"
-    if math.isfinite(stats.high):
-        caption += (
-            f", standard deviation {100 * stats.sd:.3f} points, 95 % t-interval of the mean "
-            f"{100 * stats.low:.3f} to {100 * stats.high:.3f} % (shaded)."
-        )
+    found: Runs, groups: dict[str, list[int]], score: str, values: list[float],
+    stats: Interval | None, beside: Path,
+) -> list[Block]:  # fmt: skip
+    known = [k for k in COLUMNS if any(r.summary.get(k) is not None for r in found.runs)]
+    rows = [_row(found.runs[i], known, name, beside) for name, g in groups.items() for i in g]
+    head = ["seed", *(COLUMNS[key][0] for key in known)]
+    if len(groups) > 1:
+        head.insert(0, "network")
     else:
+        rows = [row[1:] for row in rows]
+    table = Table(head, rows, words=1)
+    if not values:
+        return [text("The runs have no accuracy in common."), table]
+    caption = f"{SCORES[score].capitalize()} of each seed"
+    if stats:
+        caption += f": mean {100 * stats.mean:.3f} %"
         caption += ". An interval needs a second seed."
-    labels = [str(run.summary.get("seed", i)) for i, run in enumerate(seeds.runs)]
-    figure = figures.seeds_figure(values, labels, stats.low, stats.high)
-    return Section("Seeds", plot("seeds", figure, caption) + body)
+        if math.isfinite(stats.high):
+            told = f"95 % t-interval of the mean {100 * stats.low:.3f} to {100 * stats.high:.3f} % (shaded)."
+            if stats.of_share == "too few seeds":
+                told = "too few seeds for an interval of the mean."
+            caption = caption.removesuffix(". An interval needs a second seed.")
+            caption += f", standard deviation {100 * stats.sd:.3f} points, {told}"
+    band = stats if stats and stats.of_share != "too few seeds" and stats.low < stats.high else None
+    pairs = {
+        name: [(str(found.runs[i].summary.get("seed", i)), values[i]) for i in g]
+        for name, g in groups.items()
+    }
+    return [Plot("seeds", figures.seeds_figure(pairs, band), caption), table]
 
 
-def _seed_row(run: Run, known: list[str], beside: Path) -> str:
+def _row(run: Run, known: list[str], name: str, beside: Path) -> list[Any]:
     s = run.summary
-    address = quote(os.path.relpath(run.folder, beside).replace(os.sep, "/"))
-    cells = [COLUMNS[key][1](s.get(key)) for key in known]
-    return (
-        f'<tr><td><a href="{escape(address)}/">{escape(s.get("seed", run.folder.name))}</a></td>'
-        + "".join(f'<td class="n">{escape(c)}</td>' for c in cells)
-        + "</tr>"
-    )
+    where = link(s.get("seed", run.folder.name), run.folder, beside)
+    return [name, where, *(COLUMNS[key][1](s.get(key)) for key in known)]
 
 
-def _time(runs: list[Run]) -> Section:
+def _time(runs: list[Run]) -> Block:
     total: dict[str, float] = {}
     for run in runs:
         for name, seconds in facts.run_time(run).items():
             total[name] = total.get(name, 0.0) + seconds
-    if not total:
-        return Section("Where time went", paragraph("Nothing was timed yet."))
-    return Section("Where time went", plot("time", figures.time_figure(total), time_caption(total)))
+    return time_plot(total) if total else text("Nothing was timed yet.")

@@ -12,6 +12,8 @@ def number(value: Any) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
+    if isinstance(value, float) and value.is_integer() and 1e3 <= abs(value) < 1e12:
+        value = int(value)  # a count that was kept as a float
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
@@ -34,3 +36,8 @@ def duration(seconds: float | None) -> str:
 def count(n: int, one: str, many: str = "") -> str:
     """`1 trial`, `2 trials`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def cost_name(name: str) -> str:
+    """`activation bytes`, `MACs`."""
+    return "MACs" if name == "macs" else name.replace("_", " ")

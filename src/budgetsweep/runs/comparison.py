@@ -1,75 +1,87 @@
-"""Several networks over the same seeds: which differ."""
+"""Several networks over the same seeds: which differ from the first."""
 
 from __future__ import annotations
 
 import statistics
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from budgetsweep.files import write_json, write_text
-from budgetsweep.runs.finalists import REFERENCE, networks, over_budget, train
-from budgetsweep.runs.seeds import RESULT, read_runs
-from budgetsweep.runs.statistics import interval, verdict
+from budgetsweep.runs.statistics import differences, interval, verdict
+
+Results = Mapping[str, Sequence[Mapping[str, Any]]]  # network → the summaries of its runs
+
+# What two runs must share for their figures to be of the same kind.
+ALIKE = ("device", "precision", "memory_format", "threads", "versions")
+
+AHEAD = (
+    "Decide on the number of seeds beforehand: looking and adding seeds until one is better finds "
+    "one by luck."
+)
 
 
-def compare(sweep: Path, top: int, n_seeds: int, overrides: Sequence[str]) -> str:
-    """Train the reference and the sweep's `top` finalists over seeds, and compare them.
-
-    The finalists are those the sweep selected by validation; the test set is read once a run.
-    Runs that are finished, from an earlier call, are not repeated. A reference over the sweep's
-    budget is left out, and the finalists are compared with the best of them.
-    """
-    groups = networks(sweep, top)
-    why_not = over_budget([*groups[REFERENCE], *overrides])
-    if why_not:
-        del groups[REFERENCE]
-        print(why_not, file=sys.stderr, flush=True)  # the training takes a while
-    results: dict[str, list[dict[str, Any]]] = {}
-    for name, own in groups.items():
-        folder = sweep / "replicate" / name
-        train(folder, [*own, *overrides], n_seeds)
-        results[name] = read_runs(folder)
-    finalists = {name: own for name, own in groups.items() if name != REFERENCE}
-    text = comparison_table(results, finalists)
-    if why_not:
-        text += f"\n\n{why_not}"
-    write_json(sweep / "replicate" / f"{RESULT}.json", results)
-    write_text(sweep / "replicate" / f"{RESULT}.md", text + "\n")
-    return text
-
-
-def comparison_table(
-    results: dict[str, list[dict[str, Any]]], finalists: dict[str, list[str]]
-) -> str:
-    """Each group's interval, and its difference from the first by Welch's t-test.
-
-    The first is the reference, or without one the finalist that the sweep found best.
-    """
-    from scipy.stats import ttest_ind
-
-    first = next(iter(results))
-    reference = [run["test_accuracy"] for run in results[first]]
-    against = f"the {first}" if first == REFERENCE else first
-    lines = [
-        f"| network | parameters | mean | 95 % interval | against {against} |",
-        "| --- | ---: | ---: | --- | --- |",
-    ]
+def comparison(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table: each network's interval, and its difference from the first."""
+    control, *others = results
+    values = {name: [float(run["test_accuracy"]) for run in runs] for name, runs in results.items()}
+    found = differences([values[n] for n in others], values[control]) if others else None
+    against = f"the {control}" if control == "reference" else control
+    head = ["network", "parameters", "seeds", "mean", "95 % interval", f"against {against}"]
+    rows = []
     for name, runs in results.items():
-        values = [run["test_accuracy"] for run in runs]
-        stats = interval(values)
-        against_first = ""
-        if name != first and len(values) > 1:
-            test = ttest_ind(values, reference, equal_var=False).confidence_interval(0.95)
-            against_first = (
-                f"{100 * (stats.mean - statistics.fmean(reference)):+.3f} points "
-                f"({100 * test.low:+.3f} to {100 * test.high:+.3f}): "
-                + verdict(test.low, test.high)
-            )
-        lines.append(
-            f"| {name} | {runs[0]['parameters']:,} | {stats.mean:.3%} "
-            f"| {stats.low:.3%} to {stats.high:.3%} | {against_first} |"
+        stats = interval(values[name])
+        told = ""
+        if name != control:
+            lead = stats.mean - statistics.fmean(values[control])
+            told = f"{100 * lead:+.3f} points"
+            if found:
+                low, high = found[others.index(name)]
+                told += f" ({100 * low:+.3f} to {100 * high:+.3f}): {verdict(low, high)}"
+            else:
+                told += ": too few seeds"
+        sizes = " or ".join(f"{n:,}" for n in sorted({run["parameters"] for run in runs}))
+        rows.append([name, sizes, str(stats.n), f"{stats.mean:.3%}", stats.of_share, told])
+    return head, rows
+
+
+def remarks(results: Results) -> list[str]:
+    """What a reader of the table must know: the test, and whether the runs were made alike."""
+    said = []
+    if len(results) > 2:
+        said.append(
+            f"{len(results) - 1} networks against one: Dunnett's test, so that all intervals "
+            "hold at once in 95 of 100 such tables."
         )
-    lines += ["", *(f"{name}: `{' '.join(own)}`" for name, own in finalists.items())]
-    return "\n".join(lines)
+    seeds = {tuple(sorted(run["seed"] for run in runs)) for runs in results.values()}
+    if len(seeds) > 1:
+        said.append("Not over the same seeds.")
+    unlike = differing([run for runs in results.values() for run in runs])
+    if unlike:
+        said.append(f"NOT MADE ALIKE, so a difference may come from it: {'; '.join(unlike)}.")
+    return [*said, AHEAD] if len(results) > 1 else said
+
+
+def differing(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What differs between runs beside their network, as `precision bf16 (1 run), fp32 (8 runs)`."""
+    runs, told = list(runs), []
+    for key in ALIKE:
+        kinds = Counter(_words(run[key]) for run in runs if run.get(key) is not None)
+        if len(kinds) > 1:
+            parts = (f"{kind} ({n} run{'s' * (n > 1)})" for kind, n in sorted(kinds.items()))
+            told.append(f"{key.replace('_', ' ')} {', '.join(parts)}")
+    return told
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{k} {v}" for k, v in value.items())
+    return str(value)
+
+
+def comparison_table(results: Results, about: Iterable[str] = ()) -> str:
+    """The comparison as markdown, `about` the networks below it."""
+    head, rows = comparison(results)
+    lines = [
+        f"| {' | '.join(row)} |" for row in (head, ["---", *["---:"] * 3, "---", "---"], *rows)
+    ]
+    return "\n".join([*lines, "", *remarks(results), *about])

@@ -42,6 +42,9 @@ def load_run(folder: Path) -> SavedRun:
     try:
         config.model.width_multiplier = summary["width_multiplier"]
         names = tuple(map(str, summary["class_names"]))
+        config.data.classes = len(names)
+        for key in ("channels", "mean", "std"):  # what the configuration may leave to the data
+            setattr(config.data, key, summary.get(key, getattr(config.data, key)))
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / SUMMARY}: is no summary of a run ({error!r}).") from None
     network = build_model(config.model, config.data)
@@ -66,9 +69,15 @@ def _read_config(folder: Path) -> Config:
     try:
         cfg = OmegaConf.load(path)
         if not isinstance(cfg, DictConfig):
-            raise UserError(f"{path}: is no run's configuration.")
+            raise UserError("it is no run's configuration.")
         return to_config(cfg)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (
+        UserError,
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        OmegaConfBaseException,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read: {reason}") from None
 

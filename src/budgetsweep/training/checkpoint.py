@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,17 @@ from budgetsweep.errors import UserError
 from budgetsweep.files import write_atomic
 from budgetsweep.folders import CHECKPOINT
 
-# Settings that may differ between a run and its continuation: they change no number.
+# Settings that may differ between a run and its continuation: what is told and where things lie,
+# and how the same sums are computed. Threads, and torch's compiler, change their last bits; the
+# number format is the checkpoint's own, whatever is set.
 _FREE = {
     "resume", "objectives", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
-    "trainer.compile", "trainer.first_look", "trainer.look_images",
+    "trainer.compile", "trainer.first_look", "trainer.look_images", "trainer.test",
 }  # fmt: skip
+
+_ROWS = "model.layers."  # whose fields are null where nothing is said
+_PARTS = {"identity", "format", "trainer", "clock", "rows"}
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -45,25 +50,46 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(folder: Path, config: Config) -> dict[str, Any] | None:
     """The checkpoint in `folder`, or None where there is none.
 
+    A setting that it does not know, from before there was such a one, had its default.
+
     Raises:
-        UserError: it is unreadable, or belongs to a run with other settings.
+        UserError: it is unreadable, no checkpoint of ours, or of a run with other settings.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove it to start anew.") from None
-    before, now = state["identity"], identity(config)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # other programs' bytes make unpickling raise anything
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} cannot be read ({reason}); remove it to start anew.") from None
+    if not (
+        isinstance(state, dict) and state.keys() >= _PARTS and isinstance(state["identity"], dict)
+    ):
+        raise UserError(f"{path} is no checkpoint of budgetsweep; remove it to start anew.")
     differing = [
-        f"{key}: {before.get(key)} then, {now.get(key)} now"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        f"{key}: {then} then, {now} now"
+        for key, then, now in _pairs(state["identity"], identity(config))
+        if then != now
     ]
     if differing:
         raise UserError(
             f"{path} belongs to a run with other settings ({'; '.join(differing)}); use those, "
             "or another hydra.run.dir."
         )
-    return state
+    return dict(state)
+
+
+def _pairs(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Each setting then and now, by name; one that the older did not know had its default."""
+    defaults = _flatten(dataclasses.asdict(Config()))
+    yield "model.layers", _rows(before), _rows(now)
+    for key in sorted((before.keys() | now.keys()) - _FREE):
+        default = None if key.startswith(_ROWS) else defaults.get(key)
+        yield key, before.get(key, default), now.get(key, default)
+
+
+def _rows(flat: dict[str, Any]) -> list[str]:
+    """The names of the network's rows, in their order; a dropped one is apart from an empty one."""
+    rows = (key.removeprefix(_ROWS).split(".") for key in flat if key.startswith(_ROWS))
+    return list(dict.fromkeys(name if inner else f"{name}=null" for name, *inner in rows))

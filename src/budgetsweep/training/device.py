@@ -7,9 +7,19 @@ import platform
 
 import torch
 
+from budgetsweep.errors import SettingError
+
 
 def choose_device(name: str) -> torch.device:
-    """`auto`: CUDA, then Apple's MPS, then the CPU."""
+    """`auto`: CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        SettingError: there is no such device here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(name, True):
+        allowed = f"torch {torch.__version__} finds no such device here."
+        raise SettingError("trainer.device", name, allowed, "Use auto or cpu.")
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():

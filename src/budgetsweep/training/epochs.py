@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from budgetsweep.data import Dataset, Images
 from budgetsweep.folders import CHECKPOINT
@@ -34,12 +35,14 @@ class Run:
     """A network in training, and what goes into its folder."""
 
     trainer: Trainer
+    identity: dict[str, Any]  # the settings as they were before the data was read
     dataset: Dataset
     cost: Cost
     tracker: Tracker
     clock: Clock
     setup_seconds: float
     report: Reporter | None
+    validated: Evaluation | None = None  # after the last epoch
 
     def train(self) -> None:
         """Go on to the last epoch."""
@@ -77,25 +80,27 @@ class Run:
         """Tell how an epoch goes, after a step and `seconds` of it."""
         trainer = self.trainer
         found = self._look(trainer.epoch + 1, step)
-        self._add(step, None, found, seconds, self.clock.train + seconds)
+        self._add(step, seconds, self.clock.train + seconds, look=found)
         self._tell(found, trainer.epoch * trainer.steps_per_epoch + step)
 
     def end_epoch(self, train_loss: float, seconds: float) -> None:
         """Validate, log, save and report, after an epoch that took `seconds`."""
         trainer, validation = self.trainer, self.dataset.validation
         self.clock.train += seconds
-        found = None
+        found = looked = None
         if validation is not None:
             found = self._evaluated(
                 lambda: evaluate(trainer.result, validation, trainer.config, trainer.fmt),
                 trainer.epoch, trainer.steps_per_epoch,
             )  # fmt: skip
-        self._add(trainer.steps_per_epoch, train_loss, found, seconds, self.clock.train)
-        self._save()
+        self.validated = found
         # After the last epoch there is nothing left to save.
         if self._compared and trainer.epoch < trainer.config.trainer.epochs:
-            found = self._look(trainer.epoch, trainer.steps_per_epoch)
-            self._tell(found, trainer.epoch * trainer.steps_per_epoch)
+            looked = self._look(trainer.epoch, trainer.steps_per_epoch)
+        self._add(trainer.steps_per_epoch, seconds, self.clock.train, train_loss, found, looked)
+        self._save()
+        if looked:
+            self._tell(looked, trainer.epoch * trainer.steps_per_epoch)
 
     def _tell(self, found: Evaluation, steps: int) -> None:
         assert self.report
@@ -103,9 +108,10 @@ class Run:
         self.report(found.accuracy if accuracy else found.loss, steps)
 
     def _look(self, epoch: int, step: int) -> Evaluation:
+        """By the network, not its average: early on, that is little but the first weights."""
         trainer = self.trainer
         return self._evaluated(
-            lambda: look(trainer.result, self._sample, trainer.config, trainer.fmt), epoch, step
+            lambda: look(trainer.network, self._sample, trainer.config, trainer.fmt), epoch, step
         )
 
     def _evaluated(self, evaluation: Callable[[], Evaluation], epoch: int, step: int) -> Evaluation:
@@ -119,10 +125,11 @@ class Run:
     def _add(
         self,
         step: int,
-        train_loss: float | None,
-        found: Evaluation | None,
         seconds: float,
         total_seconds: float,
+        train_loss: float | None = None,
+        found: Evaluation | None = None,
+        look: Evaluation | None = None,
     ) -> None:
         """A row for the history, after a step of the epoch and `seconds` of it."""
         trainer, steps = self.trainer, self.trainer.steps_per_epoch
@@ -132,6 +139,8 @@ class Run:
             "train_loss": train_loss,
             "val_loss": found.loss if found else None,
             "val_accuracy": found.accuracy if found else None,
+            "look_loss": look.loss if look else None,
+            "look_accuracy": look.accuracy if look else None,
             "seconds": total_seconds,
             "images_per_second": step * trainer.batch_size / seconds,
         }
@@ -139,7 +148,7 @@ class Run:
 
     def _save(self) -> None:
         state = {
-            "identity": checkpoint.identity(self.trainer.config),
+            "identity": self.identity,
             "format": dataclasses.asdict(self.trainer.fmt),
             "trainer": self.trainer.state_dict(),
             "clock": dataclasses.asdict(self.clock),

@@ -2,17 +2,20 @@
 
 bfloat16 autocast is faster on a core with AVX512-BF16 and many times slower on one without, where
 it is not tried. Otherwise `auto` times a few training steps of the very network and remembers the
-answer.
+answer: in the user's cache for this network and machine, and for runs that are to be compared, in
+the folder above them, where all of them find it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
 import platform
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,10 @@ from torch import nn
 
 from budgetsweep.config import Config
 from budgetsweep.files import cache_dir, write_json
+from budgetsweep.folders import FORMAT
 
-BATCH_SIZE = 64  # of the timed steps
-REPEATS = 3
+BATCH_SIZE = 512  # of the timed steps, at most
+ROUNDS, SECONDS = 9, 6.0  # of timed steps of each format, and how long they may take in all
 MARGIN = 0.95  # share of plain float32's time that another format must stay under
 
 
@@ -53,23 +57,71 @@ class Format:
 PLAIN = Format("fp32", "contiguous")
 
 
-def choose_format(network: nn.Module, config: Config, device: torch.device) -> Format:
+def choose_format(
+    network: nn.Module, config: Config, device: torch.device, folder: Path | None = None
+) -> Format:
     """The format the configuration names; where it says auto, the fastest one measured here.
 
-    The answer is kept in the user's cache folder, for each machine, torch, kind of network, image
-    size and number of threads: a sweep measures once, not once a trial. Plain float32 stays unless
-    another is clearly faster.
+    Runs below a folder that `share` was called on compute alike: the first of them decides, for
+    each type of device. Other answers are kept in the user's cache folder, for each machine, torch,
+    network, batch and number of threads. Plain float32 stays unless another is clearly faster.
     """
-    candidates = _candidates(config, device)
-    if len(candidates) == 1:
-        return candidates[0]
-    cache = cache_dir() / "formats.json"
-    known, key = _read(cache), _key(network, config, device)
-    if key not in known or Format(**known[key]) not in candidates:
-        choice = measure(network, config, device, candidates)
-        write_json(cache, {**_read(cache), key: asdict(choice)})
-        return choice
+    precision, layout = config.trainer.precision, config.trainer.memory_format
+    if "auto" not in (precision, layout):
+        return Format(precision, layout)
+
+    def measured() -> Format:
+        def decide() -> Format:
+            return measure(network, config, device, _candidates(config, device))
+
+        return _remembered(cache_dir() / "formats.json", _key(network, config, device), decide)
+
+    shared = _shared(folder)
+    found = _remembered(shared, device.type, measured) if shared else measured()
+    return Format(  # what is named holds, whatever others found
+        found.precision if precision == "auto" else precision,
+        found.memory_format if layout == "auto" else layout,
+    )
+
+
+def share(folder: Path) -> None:
+    """Let all runs in folders below this one compute alike, as the first of them finds best."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FORMAT).touch()
+
+
+def _shared(folder: Path | None) -> Path | None:
+    above = [parent / FORMAT for parent in folder.absolute().parents] if folder else []
+    return next((path for path in above if path.is_file()), None)
+
+
+def _remembered(path: Path, key: str, decide: Callable[[], Format]) -> Format:
+    """What the file holds for the key, or else, from now on, what is decided."""
+    with _locked(path.with_name(f".{path.name}.lock")):
+        known = _read(path)
+        if key not in known:
+            known[key] = asdict(decide())
+            with contextlib.suppress(OSError):
+                write_json(path, known)
     return Format(**known[key])
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Others wait meanwhile: two that measure at once would measure each other."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing is kept
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(open(path, "ab")), fcntl.LOCK_EX)
+        yield
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        known = json.loads(path.read_text())
+        return {k: v for k, v in known.items() if set(v) == {"precision", "memory_format"}}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _candidates(config: Config, device: torch.device) -> list[Format]:
@@ -95,15 +147,15 @@ def _computes_bf16(device: torch.device) -> bool:
 def measure(
     network: nn.Module, config: Config, device: torch.device, candidates: list[Format]
 ) -> Format:
-    """Time training steps of each candidate in turns; the first stays unless one is clearly faster.
+    """Time training steps of the candidates in turns; the first stays unless one is clearly faster.
 
-    Each counts by its quickest step: what else the machine does can only add to it. A candidate
-    whose first step takes over three times the best so far is not tried again.
+    Each counts by its quickest step, as what else the machine does can only add to it. One whose first step takes over three times the best so far is not tried again.
     """
+    if len(candidates) == 1:
+        return candidates[0]
     state = {k: v.clone() for k, v in network.state_dict().items()}
-    rng = torch.get_rng_state()
-    batch = min(BATCH_SIZE, config.trainer.batch_size)
-    data = config.data
+    rng, start = torch.get_rng_state(), time.perf_counter()
+    batch, data = min(BATCH_SIZE, config.trainer.batch_size), config.data
     images = torch.rand(batch, data.channels, data.size, data.size, device=device)
     labels = torch.arange(batch, device=device) % data.classes
     seconds: dict[Format, list[float]] = {}
@@ -112,9 +164,11 @@ def measure(
         first = _step_seconds(network, images, labels, candidate)
         if not seconds or first < 3 * min(min(s) for s in seconds.values()):
             seconds[candidate] = [first]
-    for _ in range(REPEATS):
+    for n in range(ROUNDS):
         for candidate, times in seconds.items():
             times.append(_step_seconds(network, images, labels, candidate))
+        if n >= 2 and time.perf_counter() - start > SECONDS:
+            break
     network.load_state_dict(state)
     network.zero_grad(set_to_none=True)
     torch.set_rng_state(rng)
@@ -126,16 +180,22 @@ def measure(
 def _step_seconds(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, fmt: Format
 ) -> float:
+    """Seconds of a step: of a GPU by the clock, of a CPU by what this process had of it.
+
+    A clock would count what other work on the same cores took as well.
+    """
+    device = images.device
     network.train().to(memory_format=fmt.torch_memory_format)
     images = images.contiguous(memory_format=fmt.torch_memory_format)
-    _synchronize(images.device)
-    start = time.perf_counter()
-    with fmt.autocast(images.device):
+    now = time.process_time if device.type == "cpu" else time.perf_counter
+    _synchronize(device)
+    start = now()
+    with fmt.autocast(device):
         loss = F.nll_loss(network(images), labels)
     loss.backward()
     network.zero_grad(set_to_none=True)
-    _synchronize(images.device)
-    return time.perf_counter() - start
+    _synchronize(device)
+    return now() - start
 
 
 def _synchronize(device: torch.device) -> None:
@@ -143,31 +203,15 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _read(cache: Path) -> dict[str, dict[str, str]]:
-    try:
-        known = json.loads(cache.read_text())
-        return {k: v for k, v in known.items() if set(v) == {"precision", "memory_format"}}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
-
-
 def _key(network: nn.Module, config: Config, device: torch.device) -> str:
+    """The very network: its modules with their settings, and the shapes of what they hold."""
+    shapes = [(name, tuple(value.shape)) for name, value in network.state_dict().items()]
     parts = [
-        machine(), str(device), torch.__version__, torch.get_num_threads(), _kind(network),
+        machine(), str(device), torch.__version__, torch.get_num_threads(), network, shapes,
         config.data.size, config.data.channels, config.trainer.batch_size,
         config.trainer.precision, config.trainer.memory_format,
     ]  # fmt: skip
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-def _kind(network: nn.Module) -> list[str]:
-    """What a network is made of, whatever its widths."""
-    convolutions = {
-        f"Conv2d {m.kernel_size[0]} {'depthwise' if m.groups > 1 else ''}"
-        for m in network.modules()
-        if isinstance(m, nn.Conv2d)
-    }
-    return sorted(convolutions | {type(m).__name__ for m in network.modules()})
 
 
 def machine() -> str:

@@ -60,9 +60,17 @@ def build_scheduler(
             total_steps=total,
             pct_start=max(config.warmup, 1.5 / total),  # the rise takes a step at least
             div_factor=1 / config.start_factor,
+            final_div_factor=_final_division(config),
             cycle_momentum=config.cycle_momentum,
         )
     return LambdaLR(optimizer, lambda step: factor(config, step, total, steps_per_epoch))
+
+
+def _final_division(config: SchedulerConfig) -> float:
+    """What OneCycleLR divides the first rate by for the last; 10,000 is its own default."""
+    if config.end_factor is None:
+        return 1e4
+    return config.start_factor / config.end_factor if config.end_factor else math.inf
 
 
 def factor(config: SchedulerConfig, step: int, total: int, steps_per_epoch: int) -> float:
@@ -74,4 +82,5 @@ def factor(config: SchedulerConfig, step: int, total: int, steps_per_epoch: int)
     warmup = round(config.warmup * total)
     if step < warmup:
         return config.start_factor + (1 - config.start_factor) * step / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+    end, share = config.end_factor or 0.0, min(1.0, (step - warmup) / max(1, total - warmup))
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * share))

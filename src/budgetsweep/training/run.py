@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from budgetsweep.config import Config
-from budgetsweep.data import Dataset, load
+from budgetsweep.data import Dataset, load, normalization, resolve
+from budgetsweep.errors import UserError
 from budgetsweep.files import write_json
-from budgetsweep.folders import MODEL, SUMMARY
-from budgetsweep.network.budget import enforce
+from budgetsweep.folders import CHECKPOINT, MODEL, SUMMARY
+from budgetsweep.network.budget import enforce, refuse_single_values
 from budgetsweep.network.factory import build_model
 from budgetsweep.training import checkpoint
 from budgetsweep.training.device import choose_device, keep_memory, seed_everything
@@ -33,10 +34,12 @@ def run(
     *,
     threads: int,
     report: Reporter | None = None,
+    sweeping: bool = False,
 ) -> dict[str, Any]:
     """Train one network and write its folder; the summary, as in summary.json.
 
-    A finished folder is not trained again under `config.resume`: its summary is returned.
+    A finished folder is not trained again under `config.resume`: its summary is returned, after
+    the test set is read where `config.trainer.test` asks for it and it was not yet.
 
     Args:
         config: the run; see `budgetsweep.config`.
@@ -44,11 +47,14 @@ def run(
         threads: CPU threads where `trainer.threads` is null.
         report: told how the training goes, by the objective on validation images and the optimizer
             steps so far, before its end; may raise to end the run. None: nobody asks.
+        sweeping: the run is one of a sweep, where `trainer.test` null does not read the test set.
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
         UserError: other mistakes in the configuration or the data.
     """
+    if config.trainer.test is None:
+        config.trainer.test = not sweeping
     if begun := _open(config, folder, threads, report):
         begun.train()
         _finish(begun)
@@ -59,18 +65,28 @@ def run(
 def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -> Run | None:
     """All that a run needs, from its checkpoint where there is one; None if it has finished."""
     started = time.perf_counter()
+    config.data = resolve(config.data)
     config.model, cost = enforce(config.model, config.data, config.budget)
     log.info("%s", describe(config, cost))
+    identity = checkpoint.identity(config)
     state = checkpoint.load(folder, config) if config.resume else None
-    if state and (folder / SUMMARY).exists():
+    if not state and (folder / SUMMARY).exists():
+        log.warning("%s held a finished run, which this one replaces", folder)
+    if state and _is_finished(folder, config):
         log.info("finished before: %s", folder / SUMMARY)
         return None
 
+    device = choose_device(config.trainer.device)
     keep_memory()
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
-    trainer = _trainer(config, dataset, state)
+    refuse_single_values(cost, min(config.trainer.batch_size, len(dataset.train)))
+    config.data = normalization(config.data, dataset.train.images)
+    if config.trainer.batch_size > len(dataset.train):
+        told = "trainer.batch_size=%d is more than the %d training images: an epoch is one step"
+        log.warning(told, config.trainer.batch_size, len(dataset.train))
+    trainer = _trainer(config, folder, dataset, device, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:
         clock, rows = Clock(**state["clock"]), state["rows"]
@@ -82,17 +98,37 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
         len(dataset.train), setup_seconds,
     )  # fmt: skip
     tracker = Tracker(folder, rows, config.trainer.tensorboard)
-    return Run(trainer, dataset, cost, tracker, clock, setup_seconds, report)
+    return Run(trainer, identity, dataset, cost, tracker, clock, setup_seconds, report)
 
 
-def _trainer(config: Config, dataset: Dataset, state: dict[str, Any] | None) -> Trainer:
-    device = choose_device(config.trainer.device)
+def _is_finished(folder: Path, config: Config) -> bool:
+    """Whether there is nothing left to do: trained, and the test set read if it is to be."""
+    if not (folder / SUMMARY).exists():
+        return False
+    summary = json.loads((folder / SUMMARY).read_text())
+    return not config.trainer.test or summary["test_accuracy"] is not None
+
+
+def _trainer(
+    config: Config,
+    folder: Path,
+    dataset: Dataset,
+    device: torch.device,
+    state: dict[str, Any] | None,
+) -> Trainer:
     seed_everything(config.seed, -1)
     network = build_model(config.model, config.data).to(device)
-    fmt = Format(**state["format"]) if state else choose_format(network, config, device)
+    fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
     trainer = Trainer(network, config, dataset.train, device, fmt)
     if state:
-        trainer.load_state_dict(state["trainer"])
+        try:
+            trainer.load_state_dict(state["trainer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{folder / CHECKPOINT} does not fit this network ({reason}): its layers were built by "
+                "other code. Remove it to start anew, or use another hydra.run.dir."
+            ) from None
     return trainer
 
 

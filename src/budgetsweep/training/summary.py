@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from budgetsweep.config import Config
+from budgetsweep.data import Images
 from budgetsweep.network.cost import Cost
 from budgetsweep.training.epochs import Run
-from budgetsweep.training.evaluation import evaluate
+from budgetsweep.training.evaluation import Evaluation, evaluate
 from budgetsweep.training.provenance import device_name, git_commit, versions
 
 
@@ -20,7 +21,8 @@ def summarize(run: Run) -> dict[str, Any]:
     """The content of summary.json; reads the test set if the run is to."""
     trainer, dataset, cost, clock = run.trainer, run.dataset, run.cost, run.clock
     config, fmt, last = trainer.config, trainer.fmt, run.tracker.rows[-1]
-    test = evaluate(trainer.result, dataset.test(), config, fmt) if config.trainer.test else None
+    split = dataset.test() if config.trainer.test else dataset.validation
+    test = evaluate(trainer.result, split, config, fmt) if config.trainer.test and split else None
     images = trainer.steps_per_epoch * trainer.batch_size * trainer.epoch
     return {
         "model": config.model.name,
@@ -41,13 +43,45 @@ def summarize(run: Run) -> dict[str, Any]:
         "images_per_second": images / clock.train,
         "data": config.data.name,
         "train_images": len(dataset.train),
+        "channels": config.data.channels,
+        "mean": list(config.data.mean),
+        "std": list(config.data.std),
         "class_names": list(dataset.class_names),
+        "per_class": per_class(
+            test or run.validated, split, len(dataset.class_names), "test" if test else "validation"
+        ),
         "device": device_name(trainer.device),
         "precision": fmt.precision,
         "memory_format": fmt.memory_format,
         "threads": torch.get_num_threads(),
         "versions": versions(),
         "git_commit": git_commit(),
+    }
+
+
+def per_class(
+    found: Evaluation | None, split: Images | None, n_classes: int, name: str
+) -> dict[str, Any] | None:
+    """Recall and precision of each class, null where there is nothing to divide by.
+
+    Returns:
+        `split`, `recall`, `precision` (a share each class) and `confusion`, the images by true class
+        and then by predicted class; None where no images were judged.
+    """
+    if found is None or split is None:
+        return None
+    pairs = split.labels * n_classes + found.predictions
+    confusion = torch.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+    def shares(totals: torch.Tensor) -> list[float | None]:
+        pairs = zip(confusion.diagonal().tolist(), totals.tolist(), strict=True)
+        return [right / total if total else None for right, total in pairs]
+
+    return {
+        "split": name,
+        "recall": shares(confusion.sum(1)),
+        "precision": shares(confusion.sum(0)),
+        "confusion": confusion.tolist(),
     }
 
 

@@ -17,18 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """The history of a run: a row for each epoch and, in a sweep, for each look within one, whose
-    validation figures are of a sample and by batch statistics (`early_looks`)."""
+    """The history of a run: a row for each epoch, and for each look within one where a sweep
+    compares its trials. `val_*` are of all validation images by the network as it is kept,
+    `look_*` of a sample of them by batch statistics (`early_looks`)."""
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]], tensorboard: bool) -> None:
-        self.folder, self.rows = folder, list(rows)
+        self.folder, self.rows = folder, [apart(row) for row in rows]
         self._board = _summary_writer(folder) if tensorboard else None
 
     def add(self, row: dict[str, Any], epochs: int) -> None:
         """Log a row and rewrite metrics.csv."""
         self.rows.append(row)
         write_csv(self.folder / METRICS, self.rows)
-        log.info("epoch %.7g/%d  %s", row["epoch"], epochs, _words(row))
+        speed = f"{row['images_per_second']:,.0f} images/s"
+        if row["train_loss"] is not None:
+            log.info("epoch %d/%d%s  %s", row["epoch"], epochs, _words(row, "train", "val"), speed)
+        if row["look_loss"] is not None:
+            log.info("look at epoch %.7g/%d%s", row["epoch"], epochs, _words(row, "look"))
         if self._board:
             for name, value in row.items():
                 if name != "epoch" and value is not None:
@@ -36,14 +41,26 @@ class Tracker:
             self._board.flush()
 
 
-def _words(row: dict[str, Any]) -> str:
-    words = list[str]()
-    if row["train_loss"] is not None:
-        words.append(f"train loss {row['train_loss']:.4f}")
-    if row["val_loss"] is not None:
-        words.append(f"val loss {row['val_loss']:.4f}")
-        words.append(f"val accuracy {row['val_accuracy']:.2%}")
-    return "  ".join([*words, f"{row['images_per_second']:,.0f} images/s"])
+def apart(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is now written; a look of an older release lay in the columns of the epochs."""
+    if "look_loss" in row:
+        return row
+    of_look = row["train_loss"] is None
+    return row | {
+        f"{k}_{what}": row[f"val_{what}"] if (k == "look") == of_look else None
+        for k in ("val", "look")
+        for what in ("loss", "accuracy")
+    }
+
+
+def _words(row: dict[str, Any], *kinds: str) -> str:
+    """`  val loss 0.1234  val accuracy 96.20%`, for what of it there is."""
+    told = ((f"{k} {what}", row.get(f"{k}_{what}")) for k in kinds for what in ("loss", "accuracy"))
+    return "".join(
+        f"  {name} {value:.2%}" if "accuracy" in name else f"  {name} {value:.4f}"
+        for name, value in told
+        if value is not None
+    )
 
 
 def _summary_writer(folder: Path) -> Any:
@@ -73,6 +90,23 @@ def progress_bar(steps: int, done: int, enabled: bool) -> Iterator[Callable[[], 
     )
 
     columns = TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as progress, _log_above():
         task = progress.add_task("training", total=steps, completed=done)
         yield lambda: progress.advance(task)
+
+
+@contextlib.contextmanager
+def _log_above() -> Iterator[None]:
+    """Let what is logged to the terminal go through rich's stand-in for it, above the bar."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
+    ]
+    before = [handler.setStream(sys.stdout) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            handler.setStream(stream)

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from budgetsweep.config import Config
 from budgetsweep.data import Images
-from budgetsweep.data.augment import augment
+from budgetsweep.data.augment import Augmentation
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.errors import DivergedError
 from budgetsweep.training.device import seed_everything
@@ -20,6 +20,8 @@ from budgetsweep.training.number_format import Format
 from budgetsweep.training.optim import build_optimizer, build_scheduler
 
 _CHECK_EVERY = 64  # steps between two looks at the loss; each look waits for the device
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Trainer:
@@ -36,6 +38,8 @@ class Trainer:
         self.network = network.to(device, memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
         self.train_images = train.images.to(device)
         self.train_labels = train.labels.to(device)
+        self.augmentation = Augmentation(config.augment, config.data)
+        self.class_weights = _class_weights(config, self.train_labels)
         self.batch_size = min(config.trainer.batch_size, len(train))
         # The last, smaller batch is left out; the next epoch's shuffle brings its images back.
         self.steps_per_epoch = len(train) // self.batch_size
@@ -48,8 +52,7 @@ class Trainer:
         )
         self.average: AveragedModel | None = None
         if config.trainer.ema:
-            update = get_ema_multi_avg_fn(config.trainer.ema)
-            self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
+            self.average = AveragedModel(self.network, multi_avg_fn=self._blend, use_buffers=True)
         self.epoch = 0
         self._logits: Callable[[Tensor], Tensor] = self.network.logits
         if config.trainer.compile:
@@ -63,13 +66,18 @@ class Trainer:
         return self.average.module if self.average else self.network
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch of normalized, augmented images (B, C, S, S) and labels (B,)."""
+        """An epoch of normalized, augmented images (B, C, S, S) and labels as `augment` gives them."""
         order = torch.randperm(len(self.train_labels), device=self.device)
         layout = self.fmt.torch_memory_format
-        for index in order.split(self.batch_size)[: self.steps_per_epoch]:
-            images = augment(to_unit(self.train_images[index]), self.config.augment)
+        total = self.steps_per_epoch * self.config.trainer.epochs
+        for step, index in enumerate(order.split(self.batch_size)[: self.steps_per_epoch]):
+            images, labels = self.augmentation(
+                to_unit(self.train_images[index]),
+                self.train_labels[index],
+                progress=(self.epoch * self.steps_per_epoch + step) / total,
+            )
             images = normalize(images, self.config.data)
-            yield images.contiguous(memory_format=layout), self.train_labels[index]
+            yield images.contiguous(memory_format=layout), labels
 
     def train_epoch(self, on_step: Callable[[int], object] = lambda step: None) -> float:
         """Train one epoch; the mean training loss.
@@ -97,19 +105,34 @@ class Trainer:
         return float(losses.mean())
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The smoothed cross-entropy of a batch, ()."""
+        """The smoothed cross-entropy of a batch, (), by labels (B,) or shares of classes (B, C)."""
         with self.fmt.autocast(self.device):
             scores = self._logits(images)
         # cross_entropy is log-softmax and its loss in one kernel.
-        smoothing = self.config.trainer.label_smoothing
-        return F.cross_entropy(scores.float(), labels, label_smoothing=smoothing)
+        smoothing, weights = self.config.trainer.label_smoothing, self.class_weights
+        loss = F.cross_entropy(scores.float(), labels, weights, label_smoothing=smoothing)
+        if weights is None or labels.ndim == 1:
+            return loss
+        return loss * len(labels) / (labels @ weights).sum()  # torch's mean is unweighted here
 
     def _update(self) -> None:
         """Step optimizer, schedule and average, by the gradients that are there."""
+        if self.config.optimizer.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip)
         self.optimizer.step()
         self.scheduler.step()
         if self.average:
             self.average.update_parameters(self.network)
+
+    def _blend(self, average: Tensors, now: Tensors, updates: Tensor | int) -> None:
+        """Move the average towards the weights as they are, fast at first.
+
+        As TensorFlow's ExponentialMovingAverage with `num_updates`, and timm: the decay is at most
+        (1 + n) / (10 + n) after n steps, or a short run would keep much of its first weights.
+        """
+        n = self.scheduler.last_epoch - 1  # not `updates`, for which a GPU would be waited for
+        decay = min(self.config.trainer.ema, (1 + n) / (10 + n))
+        get_ema_multi_avg_fn(decay)(average, now, updates)
 
     def _refuse_divergence(self, losses: Tensor) -> None:
         """Raise DivergedError if a loss of this epoch's steps so far, (steps,), is not finite."""
@@ -146,3 +169,11 @@ class Trainer:
         self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         if self.average:
             self.average.load_state_dict(state["average"])
+
+
+def _class_weights(config: Config, labels: Tensor) -> Tensor | None:
+    """N / (C · n) for a class with n of the N training images, (C,), as scikit-learn's `balanced`."""
+    if config.trainer.class_weights == "none":
+        return None
+    counts = labels.bincount(minlength=config.data.classes)
+    return len(labels) / (config.data.classes * counts.clamp(min=1))

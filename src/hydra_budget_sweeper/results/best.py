@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.results.command import rerun_command
-from hydra_budget_sweeper.space.grammar import override_text, plain_value
+from hydra_budget_sweeper.space.grammar import override_text
 
 BEST = "best.yaml"
 EXPERIMENT = Path("experiment") / BEST
@@ -67,7 +67,7 @@ class BestFile:
                 entry = self._default(override)
                 (added if override.is_add() or isinstance(entry, str) else changed).append(entry)
             elif not (override.is_delete() or override.is_value_path or override.is_list_extend()):
-                value = plain_value(override.value())
+                value = override.value()
                 OmegaConf.update(body, override.key_or_group, value, merge=True, force_add=True)
         text = ""
         if added or changed:
@@ -76,7 +76,7 @@ class BestFile:
         return text + (OmegaConf.to_yaml(body) if len(body) else "")
 
     def _default(self, override: Override) -> Any:
-        choice = None if override.is_delete() else plain_value(override.value())
+        choice = None if override.is_delete() else override.value()
         if override.key_or_group == "experiment" and override.package is None:
             return choice
         package = f"@{override.package}" if override.package is not None else ""

@@ -4,12 +4,13 @@ import logging
 import sys
 import threading
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.trial import TrialState
 
 from hydra_budget_sweeper.results.best import BestFile
 from hydra_budget_sweeper.results.leaderboard import Leaderboard
+from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import describe_failure, note_of
@@ -20,15 +21,6 @@ _POLL_SECONDS = 0.25
 # Writing the files may take at most one part in this many of the time.
 _WRITE_SHARE = 20
 _LINE_SECONDS = 10.0
-
-
-class _Settings(Protocol):
-    @property
-    def n_trials(self) -> int: ...
-    @property
-    def n_jobs(self) -> int: ...
-    @property
-    def timeout(self) -> float | None: ...
 
 
 class Monitor:
@@ -42,7 +34,7 @@ class Monitor:
         self,
         store: StudyStore,
         run: str,
-        settings: _Settings,
+        settings: Settings,
         leaderboard: Leaderboard,
         best_file: BestFile,
         live: bool,
@@ -110,6 +102,7 @@ class Monitor:
             "workers": self._settings.n_jobs,
             "seconds": round(time.monotonic() - self._start, 1),
             "share_feasible": self.share_feasible,
+            "directions": [d.name.lower() for d in self._store.directions],
             "best_trial": best.number if best else None,
             "best_value": best.values[0] if best else None,
         }

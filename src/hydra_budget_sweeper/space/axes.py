@@ -5,20 +5,18 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from json import JSONDecoder
-from numbers import Real
+from random import Random
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-    json_to_distribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hydra_budget_sweeper.space.grammar import override_text, parsed_text, plain_value, read_value
+from hydra_budget_sweeper.space.grammar import (
+    is_number,
+    override_text,
+    plain_key,
+    read_value,
+    same,
+)
 
 # Of a step; how far off the grid a value may be that was computed another way.
 _ROUNDING = 1e-6
@@ -26,13 +24,13 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Condition:
-    """Holds where the parameter or setting `name` has one of `texts`, as an override spells it."""
+    """Holds where the parameter or setting `key` has one of `texts`, as an override spells it."""
 
-    name: str
+    key: str
     texts: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.name}={','.join(self.texts)}"
+        return f"{self.key}={','.join(self.texts)}"
 
     @cached_property
     def values(self) -> list[Any]:
@@ -40,92 +38,84 @@ class Condition:
 
     def allows(self, value: Any) -> bool:
         """Return whether `value`, as the configuration holds it, is one of them."""
-        text = override_text(value)
-        return any(_equal(v, value) or override_text(v) == text for v in self.values)
+        return any(same(v, value) for v in self.values)
 
     def excludes(self, other: "Condition") -> bool:
         """Return whether no value satisfies both."""
-        return self.name == other.name and not any(map(self.allows, other.values))
+        return self.key == other.key and not any(map(self.allows, other.values))
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One searched parameter.
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """What every axis has.
 
-    Optuna stores only scalars, and takes `1`, `1.0` and `true` for one: a list or a mapping, or all
-    choices where two are equal, are stored as the texts of their overrides. `literal` says which
-    choices are such texts. `key` is what is overridden, where that is not `name`.
+    Args:
+        name: How Optuna knows it.
+        target: What is overridden.
+        when: Holds in the candidates that have it.
     """
 
     name: str
-    distribution: BaseDistribution
-    literal: frozenset[str] = frozenset()
+    target: str
     when: tuple[Condition, ...] = ()
-    key: str = ""
 
     @property
-    def target(self) -> str:
-        """The key that is overridden."""
-        return self.key or self.name
+    def key(self) -> str:
+        """What conditions and known points call it."""
+        return plain_key(self.target)
 
-    @cached_property
-    def n_values(self) -> int | None:
-        """How many values there are, or None where they are not finite."""
-        d = self.distribution
-        if isinstance(d, CategoricalDistribution):
-            return len(d.choices)
-        if isinstance(d, IntDistribution | FloatDistribution) and d.step is not None:
-            return round((d.high - d.low) / d.step) + 1
-        return None
+    def describe(self) -> str:
+        """Name the axis in the study, where a resumed sweep compares it."""
+        return str(self) + "".join(f" if {c}" for c in self.when)
 
-    def at(self, index: int) -> Any:
-        """Return one of finitely many values, as Optuna stores it."""
-        d = self.distribution
-        if isinstance(d, CategoricalDistribution):
-            return d.choices[index]
-        assert isinstance(d, IntDistribution | FloatDistribution)
-        assert d.step is not None
-        if isinstance(d, IntDistribution):
-            return d.low + index * d.step
-        # As Hydra counts: 0.3, where adding up tenths in binary gives 0.30000000000000004.
-        return float(Decimal(str(d.low)) + index * Decimal(str(d.step)))
 
-    def values(self) -> list[Any] | None:
-        """Return every value in order, or None where they are not finite."""
-        return None if self.n_values is None else [self.at(i) for i in range(self.n_values)]
+@dataclass(frozen=True, kw_only=True)
+class Choice(_Named):
+    """Values listed one by one; `texts` are the same as overrides spell them.
+
+    Optuna stores only scalars, and takes `1`, `1.0` and `true` for one: a list or a mapping, or all
+    choices where two are equal, are stored as their texts.
+    """
+
+    distribution: CategoricalDistribution
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, target: str, values: Sequence[Any]) -> "Choice":
+        """Return the axis of `values`, each once."""
+        distinct = {override_text(value): value for value in values}
+        stored = [t if isinstance(v, list | dict) else v for t, v in distinct.items()]
+        if len(set(stored)) < len(stored) or any(s != s for s in stored):
+            stored = list(distinct)
+        distribution = CategoricalDistribution(stored)
+        return cls(name=target, target=target, distribution=distribution, texts=tuple(distinct))
+
+    @property
+    def n_values(self) -> int:
+        return len(self.texts)
+
+    def values(self) -> list[Any]:
+        """Return every value in order, as Optuna stores it."""
+        return list(self.distribution.choices)
 
     def probes(self) -> list[Any]:
         """Return values worth trying alone: all of a choice, the two ends of a range."""
-        d = self.distribution
-        if isinstance(d, CategoricalDistribution):
-            return list(d.choices)
-        assert isinstance(d, IntDistribution | FloatDistribution)
-        return [d.low, d.high]
+        return self.values()
+
+    def draw(self, rng: Random) -> Any:
+        return rng.choice(self.distribution.choices)
 
     def value(self, stored: Any) -> Any:
-        """Return what `stored` means in the configuration: a real list for a list choice."""
-        if isinstance(self.distribution, FloatDistribution):
-            index = self.index(stored)
-            return stored if index is None else self.at(index)
-        return self._meanings.get(stored, stored) if isinstance(stored, str) else stored
+        """Return what `stored` means in the configuration."""
+        return self._meanings[self._places[stored]]
 
     def text(self, stored: Any) -> str:
         """Write `stored` as the right-hand side of a Hydra override."""
-        if isinstance(stored, str) and stored in self.literal:
-            return stored
-        return override_text(self.value(stored))
-
-    def index(self, stored: Any) -> int | None:
-        """Return the place of a stored value among finitely many, however it was rounded."""
-        exact = self._places.get((type(stored), stored)) if self._places else None
-        return self._index_of(stored) if exact is None else exact
+        return self.texts[self._places[stored]]
 
     def identity(self, stored: Any) -> Hashable:
         """Name a stored value, so that two can be compared whichever sampler drew them."""
-        if self.n_values is None and _is_number(stored):
-            return float(stored)
-        index = self.index(stored)
-        return repr(stored) if index is None else index
+        return self._places[stored]
 
     def stored(self, value: Any) -> Any:
         """Return what Optuna keeps for a value as the configuration would hold it.
@@ -133,111 +123,104 @@ class Axis:
         Raises:
             ValueError: It is none of this axis.
         """
-        d = self.distribution
-        if self.n_values is None:
-            assert isinstance(d, FloatDistribution)
-            if _is_number(value) and d.low <= value <= d.high:
-                return float(value)
-        elif (index := self._index_of(value)) is not None:
-            return self.at(index)
-        raise ValueError(f"{override_text(value)} is not in {self}")
-
-    def describe(self) -> str:
-        """Name the axis in the study, where a resumed sweep compares it."""
-        when = "".join(f" if {c}" for c in self.when)
-        return distribution_to_json(self.distribution) + when
+        text = override_text(value)
+        if text in self.texts:
+            return self.distribution.choices[self.texts.index(text)]
+        # Where nothing else is meant, 1 may be written for 1.0.
+        (alike,) = (i for i, meant in enumerate(self._meanings) if same(meant, value))
+        return self.distribution.choices[alike]
 
     def __str__(self) -> str:
-        """Name its values in Hydra's words."""
-        return hydra_words(self.distribution, self.literal)
+        """Write the values as the sweep that a person would give Hydra."""
+        return f"choice({','.join(self.texts)})"
 
     @cached_property
-    def _meanings(self) -> dict[str, Any]:
-        return {text: read_value(text) for text in self.literal}
+    def _meanings(self) -> list[Any]:
+        return [read_value(text) for text in self.texts]
 
     @cached_property
-    def _places(self) -> dict[tuple[type, Any], int]:
-        d = self.distribution
-        choices = d.choices if isinstance(d, CategoricalDistribution) else ()
-        return {(type(c), c): i for i, c in enumerate(choices)}
+    def _places(self) -> dict[Any, int]:
+        return {stored: i for i, stored in enumerate(self.distribution.choices)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range(_Named):
+    """Numbers between two ends, all of them or those a step apart; methods as of `Choice`."""
+
+    distribution: IntDistribution | FloatDistribution
 
     @cached_property
-    def _texts(self) -> dict[str, int]:
+    def n_values(self) -> int | None:
+        """How many there are, or None where they are not finite."""
         d = self.distribution
-        choices = d.choices if isinstance(d, CategoricalDistribution) else ()
-        return {override_text(self.value(c)): i for i, c in enumerate(choices)}
+        return None if d.step is None else round((d.high - d.low) / d.step) + 1
 
-    def _index_of(self, value: Any) -> int | None:
+    def values(self) -> list[Any] | None:
+        return None if self.n_values is None else [self._at(i) for i in range(self.n_values)]
+
+    def probes(self) -> list[Any]:
+        return [self.distribution.low, self.distribution.high]
+
+    def draw(self, rng: Random) -> Any:
         d = self.distribution
-        if isinstance(d, CategoricalDistribution):
-            exact = self._texts.get(override_text(value))
-            if exact is not None:
-                return exact
-            # Where nothing else is meant, 1 may be written for 1.0.
-            near = [i for i, c in enumerate(d.choices) if _equal(c, value)]
-            return near[0] if len(near) == 1 else None
-        if not isinstance(d, IntDistribution | FloatDistribution) or d.step is None:
-            return None
-        if not _is_number(value) or not math.isfinite(value):
+        if d.log:
+            drawn = float(d.low * (d.high / d.low) ** rng.random())
+            return round(drawn) if isinstance(d, IntDistribution) else drawn
+        if self.n_values is not None:
+            return self._at(rng.randrange(self.n_values))
+        return rng.uniform(d.low, d.high)
+
+    def value(self, stored: Any) -> Any:
+        index = self._index(stored)
+        return stored if index is None else self._at(index)
+
+    def text(self, stored: Any) -> str:
+        return override_text(self.value(stored))
+
+    def identity(self, stored: Any) -> Hashable:
+        index = self._index(stored)
+        return repr(float(stored)) if index is None else index
+
+    def stored(self, value: Any) -> Any:
+        d = self.distribution
+        if self.n_values is None and is_number(value) and d.low <= value <= d.high:
+            return float(value)
+        if (index := self._index(value)) is not None:
+            return self._at(index)
+        raise ValueError(value)
+
+    def __str__(self) -> str:
+        d = self.distribution
+        if isinstance(d, FloatDistribution) and d.step is not None:
+            stop = Decimal(str(d.high)) + Decimal(str(d.step))
+            return f"range({_short(d.low)},{_short(float(stop))},{d.step})"
+        if isinstance(d, IntDistribution) and not d.log and d.step != 1:
+            return f"range({d.low},{d.high + 1},{d.step})"
+        interval = f"interval({_short(d.low)},{_short(d.high)})"
+        if isinstance(d, IntDistribution):
+            interval = f"int({interval})"
+        return f"tag(log,{interval})" if d.log else interval
+
+    def _at(self, index: int) -> Any:
+        d = self.distribution
+        if isinstance(d, IntDistribution):
+            return d.low + index * d.step
+        # As Hydra counts: 0.3, where adding up tenths in binary gives 0.30000000000000004.
+        return float(Decimal(str(d.low)) + index * Decimal(str(d.step)))
+
+    def _index(self, value: Any) -> int | None:
+        """Return the place of a value among finitely many, however it was rounded."""
+        d = self.distribution
+        if self.n_values is None or not is_number(value) or not math.isfinite(value):
             return None
         steps = (value - d.low) / d.step
         index = round(steps)
-        inside = abs(steps - index) < _ROUNDING and 0 <= index < (self.n_values or 0)
+        inside = abs(steps - index) < _ROUNDING and 0 <= index < self.n_values
         return index if inside else None
 
 
-def choice_axis(name: str, parsed: Sequence[Any], when: tuple[Condition, ...] = ()) -> Axis:
-    """Return the axis of choices as the grammar read them, each once."""
-    distinct = {override_text(plain_value(choice)): choice for choice in reversed(parsed)}
-    choices = list(reversed(distinct.values()))
-    literal = [isinstance(choice, list | dict) for choice in choices]
-    stored = [
-        parsed_text(c) if is_text else plain_value(c)
-        for c, is_text in zip(choices, literal, strict=True)
-    ]
-    if len(set(stored)) < len(stored) or any(s != s for s in stored):
-        literal = [True] * len(choices)
-        stored = [parsed_text(choice) for choice in choices]
-    texts = frozenset(s for s, is_text in zip(stored, literal, strict=True) if is_text)
-    return Axis(name, CategoricalDistribution(stored), texts, when)
+Axis = Choice | Range
 
 
-def hydra_words(distribution: BaseDistribution, literal: frozenset[str] = frozenset()) -> str:
-    """Write a distribution as the sweep that a person would give Hydra."""
-    d = distribution
-    if isinstance(d, CategoricalDistribution):
-        words = (c if isinstance(c, str) and c in literal else override_text(c) for c in d.choices)
-        return f"choice({','.join(words)})"
-    assert isinstance(d, IntDistribution | FloatDistribution)
-    if isinstance(d, FloatDistribution) and d.step is not None:
-        stop = Decimal(str(d.high)) + Decimal(str(d.step))
-        return f"range({_number(d.low)},{_number(float(stop))},{d.step})"
-    if isinstance(d, IntDistribution) and not d.log and d.step != 1:
-        return f"range({d.low},{d.high + 1},{d.step})"
-    interval = f"interval({_number(d.low)},{_number(d.high)})"
-    if isinstance(d, IntDistribution):
-        interval = f"int({interval})"
-    return f"tag(log,{interval})" if d.log else interval
-
-
-def described_in_words(description: str) -> str:
-    """Write what `Axis.describe` kept in a study as `hydra_words` does, its conditions after it."""
-    _, end = JSONDecoder().raw_decode(description)
-    distribution = json_to_distribution(description[:end])
-    # Which strings are texts of overrides is not kept; lists and mappings mostly are.
-    choices = getattr(distribution, "choices", ())
-    texts = frozenset(c for c in choices if isinstance(c, str) and c[:1] in ("[", "{"))
-    return hydra_words(distribution, texts) + description[end:]
-
-
-def _number(value: float) -> str:
+def _short(value: float) -> str:
     return repr(value).removesuffix(".0")
-
-
-def _is_number(value: Any) -> bool:
-    # The first answer is the quick one.
-    return type(value) in (float, int) or (isinstance(value, Real) and not isinstance(value, bool))
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return _is_number(one) and _is_number(other) and bool(one == other)

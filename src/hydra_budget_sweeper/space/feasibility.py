@@ -5,12 +5,8 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
-
-from optuna.distributions import FloatDistribution, IntDistribution
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.axes import Axis
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.space.space import Params, Space
 
@@ -71,7 +67,36 @@ class Feasibility:
     def n_unjudged(self) -> int:
         return sum(violations is None for violations in self._judged.values())
 
-    def violations(self, params: Params) -> Violations | None:
+    def share(self, n_samples: int) -> tuple[float, int]:
+        """Return the share of random candidates that fit, and how many were looked at."""
+        rng = random.Random(0)
+        fitting = looked_at = 0
+        until = math.inf
+        while looked_at < n_samples and monotonic() < until:
+            looked_at += 1
+            fitting += self._excess(self._draw(rng)) <= 0
+            # The first look may import what the function needs; that says nothing of the others.
+            until = monotonic() + _MAX_SECONDS if looked_at == 1 else until
+        return fitting / max(looked_at, 1), looked_at
+
+    def nearest(self, points: Iterable[Params] = ()) -> NearestCandidate:
+        """Walk downhill, one parameter at a time, until none helps or the time is over.
+
+        Args:
+            points: Known points, judged first; what they leave out is drawn.
+        """
+        rng = random.Random(0)
+        known = (*points, {}, *([self._smallest[1]] if self._smallest else []))
+        starts = [{**self._draw(rng), **point} for point in known]
+        values = min(starts, key=self._excess)
+        costs = self._descend(values)
+        params = self._space.without_inactive(values)
+        costliest = max(costs, key=lambda name: costs[name]) if any(costs.values()) else None
+        return NearestCandidate(
+            self._space.decode(params), self._violations(params), costliest, self.problem
+        )
+
+    def _violations(self, params: Params) -> Violations | None:
         """Judge a candidate once; None where its violations cannot be told.
 
         Raises:
@@ -88,54 +113,26 @@ class Feasibility:
                 self.problem = str(error) or type(error).__name__
         return self._judged[point]
 
-    def excess(self, params: Params) -> float:
+    def _excess(self, drawn: Params) -> float:
         """Return by how much a candidate is over its limits; infinite where nobody can tell."""
-        violations = self.violations(params)
+        params = self._space.without_inactive(drawn)
+        violations = self._violations(params)
         over = math.inf if violations is None else excess(violations)
         if self._smallest is None or over < self._smallest[0]:
             self._smallest = (over, params)
         return over
 
-    def share(self, n_samples: int) -> tuple[float, int]:
-        """Return the share of random candidates that fit, and how many were looked at."""
-        rng = random.Random(0)
-        fitting = looked_at = 0
-        until = math.inf
-        while looked_at < n_samples and monotonic() < until:
-            looked_at += 1
-            fitting += self.excess(self._space.without_inactive(self._draw(rng))) <= 0
-            # The first look may import what the function needs; that says nothing of the others.
-            until = monotonic() + _MAX_SECONDS if looked_at == 1 else until
-        return fitting / max(looked_at, 1), looked_at
-
-    def nearest(self, points: Iterable[Params] = ()) -> NearestCandidate:
-        """Walk downhill, one parameter at a time, until none helps or the time is over.
-
-        Args:
-            points: Known points, judged first; what they leave out is drawn.
-        """
-        rng = random.Random(0)
-        known = (*points, {}, *([self._smallest[1]] if self._smallest else []))
-        starts = [{**self._draw(rng), **point} for point in known]
-        values = min(starts, key=self._excess_of)
-        costs = self._descend(values)
-        params = self._space.without_inactive(values)
-        costliest = max(costs, key=lambda name: costs[name]) if any(costs.values()) else None
-        return NearestCandidate(
-            self._space.decode(params), self.violations(params), costliest, self.problem
-        )
-
     def _descend(self, values: Params) -> dict[str, float]:
         """Improve `values` in place; return how much the violation differs along each axis."""
         costs: dict[str, float] = {}
-        best = self._excess_of(values)
+        best = self._excess(values)
         until = monotonic() + _MAX_SECONDS
         improved = best > 0
         while improved:
             improved = False
             for axis in self._space.axes:
                 tried = [
-                    (self._excess_of({**values, axis.name: v}), i)
+                    (self._excess({**values, axis.name: v}), i)
                     for i, v in enumerate(axis.probes())
                     if monotonic() < until
                 ]
@@ -147,19 +144,5 @@ class Feasibility:
                     improved = True
         return costs
 
-    def _excess_of(self, values: Params) -> float:
-        return self.excess(self._space.without_inactive(values))
-
     def _draw(self, rng: random.Random) -> Params:
-        return {axis.name: _draw(axis, rng) for axis in self._space.axes}
-
-
-def _draw(axis: Axis, rng: random.Random) -> Any:
-    d = axis.distribution
-    if isinstance(d, IntDistribution | FloatDistribution) and d.log:
-        drawn = float(d.low * (d.high / d.low) ** rng.random())
-        return round(drawn) if isinstance(d, IntDistribution) else drawn
-    if axis.n_values is not None:
-        return axis.at(rng.randrange(axis.n_values))
-    assert isinstance(d, FloatDistribution)
-    return rng.uniform(d.low, d.high)
+        return {axis.name: axis.draw(rng) for axis in self._space.axes}

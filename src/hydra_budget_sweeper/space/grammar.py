@@ -1,9 +1,11 @@
 """Hydra's override grammar: read with `null` among choices, written so that it reads back."""
 
 import inspect
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
+from numbers import Real
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -42,6 +44,12 @@ def read_value(text: str) -> Any:
     return parser().parse_override(f"_={text}").value()
 
 
+def listed_values(override: Override) -> list[Any]:
+    """Return the values that a choice lists, or the one of an override that is no sweep."""
+    value = override.value()
+    return [plain_value(v) for v in (value.list if isinstance(value, ChoiceSweep) else [value])]
+
+
 def override_text(value: Any) -> str:
     """Write a value so that Hydra's grammar reads the same one back, type and all."""
     if isinstance(value, str):
@@ -57,22 +65,18 @@ def override_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def parsed_text(parsed: Any) -> str:
-    """Write what the grammar read: Hydra's own text of a container that reads back alike."""
-    ours = override_text(plain_value(parsed))
-    if not isinstance(parsed, list | dict):
-        return ours
-    hydras = Transformer.str(parsed)
-    return hydras if _means(hydras, ours) else ours
-
-
 def fixed_text(override: Override) -> str:
-    """Write the value of an override that is no sweep, casts and all, so that it stays the same."""
-    if not override.is_list_extend():
-        text = override.get_value_element_as_str()
-        if _means(text, override_text(override.value())):
-            return text
-    return override.get_value_string()
+    """Write the value of an override that is no sweep as Hydra does, where that reads back.
+
+    Hydra escapes `${...}`, which in the name of a folder must not be resolved.
+    """
+    if override.is_list_extend():
+        return override.get_value_string()
+    ours, hydras = override_text(override.value()), override.get_value_element_as_str()
+    with suppress(HydraException):
+        if override_text(read_value(hydras)) == ours:
+            return hydras
+    return ours
 
 
 def plain_value(parsed: Any) -> Any:
@@ -86,6 +90,33 @@ def plain_value(parsed: Any) -> Any:
     return parsed
 
 
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values of a configuration are one; an integer may stand for a float."""
+    if is_number(one) and is_number(other) and one == other:
+        return True
+    return override_text(one) == override_text(other)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number, which a truth value is not."""
+    # The first answer is the quick one.
+    return type(value) in (float, int) or (isinstance(value, Real) and not isinstance(value, bool))
+
+
+def key_of(override: Override) -> str:
+    """Name what Hydra takes for one key; see `plain_key`."""
+    return plain_key(override.get_key_element().lstrip("~"))
+
+
+def plain_key(name: str) -> str:
+    """Return a key's one name, however it is added or its list items are written.
+
+    A group's `model/backbone` and the value `model.backbone` are two: Hydra applies both.
+    """
+    path, at, package = name.lstrip("+").partition("@")
+    return re.sub(r"\[([^\]]+)\]", r".\1", path) + at + (package or ("_global_" if at else ""))
+
+
 @lru_cache(maxsize=4096)  # the grammar takes a millisecond
 def _string_text(value: str) -> str:
     # Whatever the grammar reads as another type (null, 1, [a]) or not at all must be quoted; so
@@ -95,13 +126,6 @@ def _string_text(value: str) -> str:
         with suppress(HydraException):
             read = parser().parse_rule(value, "element")
     return value if read == value else QuotedString(value, Quote.single).with_quotes()
-
-
-def _means(text: str, canonical: str) -> bool:
-    try:
-        return text == canonical or override_text(read_value(text)) == canonical
-    except HydraException:
-        return False
 
 
 @cache

@@ -1,9 +1,7 @@
 """`hydra.sweeper.params` and the command line to a search space."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -15,17 +13,18 @@ from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_
 from optuna.distributions import CategoricalDistribution
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.axes import Axis, Condition, choice_axis
+from hydra_budget_sweeper.space.axes import Axis, Choice, Condition, Range
 from hydra_budget_sweeper.space.grammar import (
     fixed_text,
+    key_of,
+    listed_values,
     override_text,
     parse_all,
-    parsed_text,
     plain_value,
     read_value,
 )
 from hydra_budget_sweeper.space.space import Given, Space
-from hydra_budget_sweeper.space.written import Written, add, key_of, written_as
+from hydra_budget_sweeper.space.written import Written, add, written_as
 
 PARAMS = "hydra.sweeper.params"
 
@@ -82,124 +81,107 @@ def _condition(text: str) -> Condition:
     (override,) = parse_all(
         [f"{key.strip()}={values.strip()}"], f"the condition '{text}' in {PARAMS}"
     )
-    value = override.value()
-    if override.is_sweep_override() and not isinstance(value, ChoiceSweep):
+    if override.is_sweep_override() and not isinstance(override.value(), ChoiceSweep):
         raise SweepError(f"The condition '{text}' in {PARAMS} must name values, such as x=a,b.")
-    parsed = value.list if isinstance(value, ChoiceSweep) else [value]
-    return Condition(key_of(override), tuple(map(parsed_text, parsed)))
-
-
-def _axis(written: Written) -> Axis:
-    override = written.override
-    try:
-        listed = _listed(override)
-        if listed is not None:
-            return choice_axis(written.name, listed, written.when)
-        distribution = create_optuna_distribution_from_override(override)
-    except (AssertionError, NotImplementedError, ValueError, HydraException) as error:
-        raise SweepError(f"Cannot search {override.input_line}: {error}") from None
-    if isinstance(distribution, CategoricalDistribution):
-        return choice_axis(written.name, distribution.choices, written.when)
-    return Axis(written.name, distribution, when=written.when)
-
-
-def _listed(override: Override) -> list[Any] | None:
-    """Return the values of a sweep that lists them, in an order that is the same at each start."""
-    value = override.value()
-    listed: list[Any]
-    if isinstance(value, Glob):
-        listed = list(override.sweep_iterator()) if override.config_loader else []
-        if not listed:
-            raise ValueError(f"no option of a config group {override.key_or_group} matches")
-    elif isinstance(value, ChoiceSweep):
-        listed = list(value.list)
-        if value.shuffle:
-            listed.sort(key=_order)
-    elif isinstance(value, RangeSweep) and (value.shuffle or value.transformers):
-        listed = list(value)
-        if not listed:
-            raise ValueError("the range is empty")
-    else:
-        return None
-    return listed
-
-
-def _order(choice: Any) -> str:
-    return repr(parsed_text(choice) if isinstance(choice, list | dict) else plain_value(choice))
+    return Condition(key_of(override), tuple(map(override_text, listed_values(override))))
 
 
 def _space(written: Sequence[Written], settings: Mapping[str, str]) -> Space:
     """Settle the conditions on what is fixed; order the rest after what they depend on."""
-    axes = {id(w): _axis(w) for w in written if w.searched}
-    given = {id(w): _given(w) for w in written if not w.searched}
-    fixed = {w.key: given[id(w)].text for w in written if id(w) in given}
-    targets = {w.key: axes[id(w)].name for w in written if w.searched}
-    known = {**settings, **{key: text for key, text in fixed.items() if text is not None}}
-    kept = {
-        number: replace(axis, when=open_conditions)
-        for number, axis in axes.items()
-        if (open_conditions := _open(axis.when, targets, known)) is not None
-    }
-    named = _named_apart(kept)
-    items = [given[id(w)] if id(w) in given else named.get(id(w)) for w in written]
-    order = [item.name if isinstance(item, Axis) else item for item in items if item is not None]
-    return Space(tuple(_in_order(list(named.values()))), tuple(order))
+    searched = {w.key for w in written if w.searched}
+    fixed = [w for w in written if not (w.searched or w.override.is_delete())]
+    known = {**settings, **{w.key: fixed_text(w.override) for w in fixed}}
+    items: list[Given | Axis] = []
+    for one in written:
+        if not one.searched:
+            items.append(_given(one))
+            continue
+        axis = _axis(one)
+        if (still_open := _open(one.when, searched, known)) is not None:
+            items.append(replace(axis, when=still_open))
+    items = [_named_apart(item, items) if isinstance(item, Axis) else item for item in items]
+    axes = _in_order([item for item in items if isinstance(item, Axis)])
+    return Space(tuple(axes), tuple(items))
 
 
 def _given(written: Written) -> Given:
     override = written.override
     if override.is_delete():
-        line = override.input_line or written.name
-        return Given(written.name, None, line)
+        return Given(written.name, None, override.input_line or written.name)
     text = fixed_text(override)
     return Given(written.name, text, f"{written.name}={text}")
 
 
+def _axis(written: Written) -> Axis:
+    override = written.override
+    try:
+        values = _values(override)
+        if values is None:
+            distribution = create_optuna_distribution_from_override(override)
+            if not isinstance(distribution, CategoricalDistribution):
+                return Range(name=written.name, target=written.name, distribution=distribution)
+            values = distribution.choices
+        return Choice.of(written.name, values)
+    except (AssertionError, NotImplementedError, ValueError, HydraException) as error:
+        raise SweepError(f"Cannot search {override.input_line}: {error}") from None
+
+
+def _values(override: Override) -> Sequence[Any] | None:
+    """Return the values of a sweep that lists them; those of a shuffled one unshuffled."""
+    value = override.value()
+    if isinstance(value, Glob):
+        listed = list(override.sweep_iterator()) if override.config_loader else []
+        if not listed:
+            raise ValueError(f"no option of a config group {override.key_or_group} matches")
+        return listed
+    if isinstance(value, ChoiceSweep):
+        return listed_values(override)
+    if isinstance(value, RangeSweep) and (value.shuffle or value.transformers):
+        if not (numbers := [plain_value(number) for number in value]):
+            raise ValueError("the range is empty")
+        return numbers
+    return None
+
+
 def _open(
-    when: tuple[Condition, ...], targets: Mapping[str, str], known: Mapping[str, str]
+    when: tuple[Condition, ...], searched: set[str], known: Mapping[str, str]
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that candidates decide, or None if one never holds."""
-    still_open = []
     for condition in when:
-        if condition.name in targets:
-            still_open.append(replace(condition, name=targets[condition.name]))
-        elif condition.name not in known:
+        if condition.key not in searched and condition.key not in known:
             raise SweepError(
-                f"'{condition}' in {PARAMS}: {condition.name} is neither searched "
+                f"'{condition}' in {PARAMS}: {condition.key} is neither searched "
                 "nor part of the configuration."
             )
-        elif not condition.allows(read_value(known[condition.name])):
-            return None
-    return tuple(still_open)
+    settled = [c for c in when if c.key not in searched]
+    if not all(c.allows(read_value(known[c.key])) for c in settled):
+        return None
+    return tuple(c for c in when if c.key in searched)
 
 
-def _named_apart(axes: Mapping[int, Axis]) -> dict[int, Axis]:
-    """Give each of several axes of one key a name of its own, by its conditions."""
-    for one, other in combinations(axes.values(), 2):
-        if one.name == other.name and not any(c.excludes(d) for c in one.when for d in other.when):
+def _named_apart(axis: Axis, items: Sequence[Given | Axis]) -> Axis:
+    """Give one of several axes of a key a name of its own, by its conditions."""
+    others = [
+        other
+        for other in items
+        if isinstance(other, Axis) and other is not axis and other.target == axis.target
+    ]
+    for other in others:
+        if not any(c.excludes(d) for c in axis.when for d in other.when):
             raise SweepError(
-                f"{one.name} is searched twice in {PARAMS}, over {one} and over {other}, and both "
-                "can hold at once. Put each under a condition that excludes the other."
+                f"{axis.target} is searched twice in {PARAMS}, over {axis} and over {other}, and "
+                "both can hold at once. Put each under a condition that excludes the other."
             )
-    counts = Counter(axis.name for axis in axes.values())
-    return {
-        number: replace(axis, name=f"{axis.name} if {_all_of(axis.when)}", key=axis.name)
-        if counts[axis.name] > 1
-        else axis
-        for number, axis in axes.items()
-    }
-
-
-def _all_of(when: tuple[Condition, ...]) -> str:
-    return " and ".join(map(str, when))
+    name = f"{axis.target} if {' and '.join(map(str, axis.when))}"
+    return replace(axis, name=name) if others else axis
 
 
 def _in_order(axes: list[Axis]) -> list[Axis]:
     done: list[Axis] = []
     left = list(axes)
     while left:
-        missing = {axis.target for axis in left}
-        ready = [a for a in left if not any(c.name in missing for c in a.when)]
+        missing = {axis.key for axis in left}
+        ready = [a for a in left if not any(c.key in missing for c in a.when)]
         if not ready:
             raise SweepError(
                 f"Conditions in {PARAMS} go round in a circle: " + ", ".join(a.name for a in left)

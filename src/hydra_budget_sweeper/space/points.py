@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,9 +10,8 @@ from hydra.core.override_parser.types import Override
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.axes import Axis
-from hydra_budget_sweeper.space.grammar import override_text, parse_all, read_value
+from hydra_budget_sweeper.space.grammar import key_of, override_text, parse_all, read_value
 from hydra_budget_sweeper.space.space import Params, Space
-from hydra_budget_sweeper.space.written import key_of, plain_key
 
 _ENQUEUE = "hydra.sweeper.enqueue"
 _OPENING, _CLOSING = "([{", ")]}"
@@ -27,12 +27,12 @@ def read_point(entry: Any, space: Space) -> Params:
     """
     point: Params = {}
     values = parse_point(entry)
-    for name, value in values.items():
-        axes = [axis for axis in space.axes if plain_key(axis.target) == name]
+    for key, value in values.items():
+        axes = [axis for axis in space.axes if axis.key == key]
         if axes:
-            point.update(_stored(name, value, axes, space, values))
+            point.update(_stored(key, value, axes, values))
         else:
-            _check_fixed(name, value, space)
+            _check_fixed(key, value, space)
     return point
 
 
@@ -84,41 +84,35 @@ def _single(override: Override) -> Any:
     return override.value()
 
 
-def _stored(
-    name: str, value: Any, axes: list[Axis], space: Space, values: Mapping[str, Any]
-) -> Params:
+def _stored(key: str, value: Any, axes: list[Axis], values: Mapping[str, Any]) -> Params:
     possible = [axis for axis in axes if _may_exist(axis, values)] or axes
     stored: Params = {}
     for axis in possible:
-        try:
+        with suppress(ValueError):
             stored[axis.name] = axis.stored(value)
-        except ValueError:
-            continue
     if not stored:
         allowed = " or ".join(map(str, possible))
         raise SweepError(
-            f"{_ENQUEUE} sets {name}={override_text(value)}, which is outside {allowed}."
+            f"{_ENQUEUE} sets {key}={override_text(value)}, which is outside {allowed}."
         )
     return stored
 
 
 def _may_exist(axis: Axis, values: Mapping[str, Any]) -> bool:
-    named = [(c, plain_key(c.name)) for c in axis.when]
-    return all(c.allows(values[name]) for c, name in named if name in values)
+    return all(c.allows(values[c.key]) for c in axis.when if c.key in values)
 
 
-def _check_fixed(name: str, value: Any, space: Space) -> None:
-    fixed = {plain_key(key): text for key, text in space.fixed.items()}
-    if name in fixed:
-        if override_text(read_value(fixed[name])) != override_text(value):
+def _check_fixed(key: str, value: Any, space: Space) -> None:
+    if (fixed := space.fixed_keys.get(key)) is not None:
+        if override_text(read_value(fixed)) != override_text(value):
             raise SweepError(
-                f"{_ENQUEUE} sets {name}={override_text(value)}, but every candidate has "
-                f"{name}={fixed[name]}."
+                f"{_ENQUEUE} sets {key}={override_text(value)}, but every candidate has "
+                f"{key}={fixed}."
             )
         return
-    searched = list(dict.fromkeys(plain_key(axis.target) for axis in space.axes))
-    near = get_close_matches(name, searched, n=1)
+    searched = list(dict.fromkeys(axis.key for axis in space.axes))
+    near = get_close_matches(key, searched, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise SweepError(
-        f"{_ENQUEUE} sets {name}, which is not searched. {hint}Searched are: {', '.join(searched)}."
+        f"{_ENQUEUE} sets {key}, which is not searched. {hint}Searched are: {', '.join(searched)}."
     )

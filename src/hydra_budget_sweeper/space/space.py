@@ -1,6 +1,6 @@
 """A search space: what is suggested in which order, and the overrides of one candidate."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from hydra_budget_sweeper.space.axes import Axis, Condition
-from hydra_budget_sweeper.space.grammar import override_text, read_value
+from hydra_budget_sweeper.space.grammar import override_text, plain_key, read_value
 
 Params = dict[str, Any]
 
@@ -24,19 +24,24 @@ class Given:
 
 @dataclass(frozen=True)
 class Space:
-    """The searched axes in the order they are suggested, and the overrides as they were written.
+    """The searched axes in the order they are suggested, and all overrides as they were written.
 
-    In Hydra later overrides win, so a candidate's stand in the order of `written`, whose plain
-    strings are the names of axes. What is suggested after what is another order.
+    In Hydra later overrides win, so a candidate's stand in the order of `written`. What is
+    suggested after what is another order.
     """
 
     axes: tuple[Axis, ...]
-    written: tuple[Given | str, ...]
+    written: tuple[Given | Axis, ...]
 
     @property
     def fixed(self) -> dict[str, str]:
         """The keys that every candidate sets alike, and their texts."""
         return {g.name: g.text for g in self._given if g.text is not None}
+
+    @cached_property
+    def fixed_keys(self) -> dict[str, str]:
+        """The same by the keys' one name."""
+        return {plain_key(name): text for name, text in self.fixed.items()}
 
     @property
     def deletions(self) -> tuple[str, ...]:
@@ -57,9 +62,8 @@ class Space:
         for item in self.written:
             if isinstance(item, Given):
                 lines.append(item.line)
-            elif item in params:
-                axis = self._by_name[item]
-                lines.append(f"{axis.target}={axis.text(params[item])}")
+            elif item.name in params:
+                lines.append(f"{item.target}={item.text(params[item.name])}")
                 place = len(lines)
         return [*lines[:place], *custom, *lines[place:]]
 
@@ -90,10 +94,14 @@ class Space:
             yield self.without_inactive(drawn)
 
     def without_inactive(self, drawn: Mapping[str, Any]) -> Params:
+        return self.draw(lambda axis: drawn[axis.name])
+
+    def draw(self, choose: Callable[[Axis], Any]) -> Params:
+        """Let `choose` give each axis a value, in order, that exists beside those before it."""
         params: Params = {}
         for axis in self.axes:
             if self.active(axis, params):
-                params[axis.name] = drawn[axis.name]
+                params[axis.name] = choose(axis)
         return params
 
     def size(self) -> int | None:
@@ -114,7 +122,7 @@ class Space:
 
     def _holds(self, condition: Condition, params: Mapping[str, Any]) -> bool:
         for axis in self.axes:
-            if axis.target == condition.name and axis.name in params:
+            if axis.key == condition.key and axis.name in params:
                 return condition.allows(axis.value(params[axis.name]))
-        text = self.fixed.get(condition.name)
+        text = self.fixed_keys.get(condition.key)
         return text is not None and condition.allows(read_value(text))

@@ -1,13 +1,13 @@
 """Which of several overrides of one key count, by Hydra's rule that the last wins."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import Override
 
 from hydra_budget_sweeper.space.axes import Condition
+from hydra_budget_sweeper.space.grammar import key_of, listed_values
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,6 @@ def written_as(
     return Written(override, key, prefix, when)
 
 
-def key_of(override: Override) -> str:
-    """Name what Hydra takes for one key; see `plain_key`."""
-    return plain_key(override.get_key_element().lstrip("~"))
-
-
-def plain_key(name: str) -> str:
-    """Return a key's one name, however it is added or its list items are written.
-
-    A group's `model/backbone` and the value `model.backbone` are two: Hydra applies both.
-    """
-    path, at, package = name.lstrip("+").partition("@")
-    return re.sub(r"\[([^\]]+)\]", r".\1", path) + at + (package or ("_global_" if at else ""))
-
-
 def add(written: list[Written], new: Written, inherit: bool) -> None:
     """Append an override; take out those before it that it makes ineffective.
 
@@ -106,19 +92,17 @@ def _replaces(new: Written, old: Written, inherit: bool) -> bool:
 
 
 def _has_mapping(override: Override) -> bool:
-    value = override.value()
-    listed = value.list if isinstance(value, ChoiceSweep) else [value]
-    return any(isinstance(one, Mapping) for one in listed)
+    return any(isinstance(value, Mapping) for value in listed_values(override))
 
 
 def _united(alternatives: list[tuple[Condition, ...]]) -> tuple[Condition, ...]:
     """Return a condition that holds where one of several does, if one can say so; else none."""
     if len(alternatives) < 2:
         return alternatives[0] if alternatives else ()
-    names = {tuple(c.name for c in when) for when in alternatives}
-    if len(names) > 1 or len(next(iter(names))) != 1:
+    keys = {tuple(c.key for c in when) for when in alternatives}
+    if len(keys) > 1 or len(next(iter(keys))) != 1:
         return ()
     texts = dict.fromkeys(
         text for (condition,) in reversed(alternatives) for text in condition.texts
     )
-    return (Condition(alternatives[0][0].name, tuple(texts)),)
+    return (Condition(alternatives[0][0].key, tuple(texts)),)

@@ -33,7 +33,7 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
     Raises:
         SweepError: Names the study that the folder belongs to.
     """
-    mark = _mark_of(place.folder)
+    mark = mark_of(place.folder)
     name, storage = mark.get("study"), mark.get("storage")
     if not mark or (place.storage is None and storage is None):
         return
@@ -61,13 +61,11 @@ def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours
         SweepError: The study belongs to another folder, or something else made it and it has
             trials or other directions.
     """
-    owner, mark = store.attribute(OWNER), _mark_of(place.folder)
+    owner, mark = store.attribute(OWNER), mark_of(place.folder)
     if owner is not None and place.storage is not None:
         _check_owner(owner, mark, place)
     if not ours:
         _check_foreign(store, place, directions)
-    elif owner is None:
-        _check_unmarked(store, place)
     identifier = (owner or mark or {}).get("id") or uuid.uuid4().hex
     here = {"id": identifier, "folder": str(place.folder), "host": socket.gethostname()}
     if owner != here:
@@ -82,22 +80,13 @@ def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace)
     marked, at_home = mark.get("id") == owner["id"], owner["host"] == socket.gethostname()
     if _is_same(theirs, place.folder) and (marked or (at_home and not mark)):
         return
-    moved_here = marked and _mark_of(theirs).get("id") != owner["id"]
+    moved_here = marked and mark_of(theirs).get("id") != owner["id"]
     if not moved_here:
         where = "" if at_home else f" on {owner['host']}"
         raise SweepError(
             f"The {place} belongs to the sweep in {theirs}{where}. To go on with it: "
             f"hydra.sweep.dir={override_text(str(theirs))}. To start another sweep here: another "
             "hydra.sweeper.study_name."
-        )
-
-
-def _check_unmarked(store: StudyStore, place: StudyPlace) -> None:
-    # Made before studies knew their folder: its workers left their lock there.
-    if store.trials() and not (place.folder / WORKERS / "claim.lock").exists():
-        raise SweepError(
-            f"The {place} belongs to a sweep in another folder, whose name an older version did "
-            f"not write down. Go on in that one (hydra.sweep.dir=...). {_ANOTHER}"
         )
 
 
@@ -116,7 +105,8 @@ def _check_foreign(store: StudyStore, place: StudyPlace, directions: tuple[str, 
         )
 
 
-def _mark_of(folder: Path) -> dict[str, Any]:
+def mark_of(folder: Path) -> dict[str, Any]:
+    """Read which study a folder belongs to: its id, name and storage, without its password."""
     try:
         mark = json.loads((folder / WORKERS / _MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):

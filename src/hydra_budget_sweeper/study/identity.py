@@ -7,11 +7,13 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, cast
 
 import optuna
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import DuplicatedStudyError
 
+from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.space.axes import described_in_words
+from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.belonging import bind, check_folder
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
@@ -20,6 +22,25 @@ IDENTITY = "budget_sweep:identity"
 SEED = "budget_sweep:seed"
 
 _ABSENT = "(absent)"
+
+
+def identity_of(settings: Settings, space: Space, base: DictConfig) -> dict[str, Any]:
+    """Describe a sweep, in parts.
+
+    Args:
+        settings: The sweeper's.
+        space: The searched one.
+        base: What a candidate's task gets; what is searched in it is left out.
+    """
+    searched = {axis.key.partition("@")[0] for axis in space.axes}
+    return {
+        "space": space.describe(),
+        "direction": list(settings.directions),
+        "constraints": settings.constraints,
+        "custom_search_space": settings.custom_search_space,
+        "fixed": {**space.fixed, **dict.fromkeys(space.deletions, "deleted")},
+        "setting": {k: v for k, v in flatten(base).items() if k not in searched},
+    }
 
 
 def open_study(
@@ -119,8 +140,6 @@ def differences(
                 continue
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
-            if part == "space":
-                o, n = (v if v == _ABSENT else described_in_words(v) for v in (o, n))
             yield f"{part} {key}: {o} → {n}"
 
 

@@ -13,12 +13,12 @@ own line where the disk has no room for all of it.
 import errno
 import fcntl
 import json
-import logging
 import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +26,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from hydra_budget_sweeper.errors import SweepError
-
-log = logging.getLogger(__name__)
 
 # How long an append waits for room on a full disk, and how often it looks.
 FULL_DISK_SECONDS = 120.0
@@ -45,7 +43,7 @@ class SweepJournal(JournalFileBackend):
         self.path = path
         self._patience = FULL_DISK_SECONDS
         with self._locked() as file:
-            if not _ends_whole(file):
+            if _whole_length(file) < _length(file):
                 self._mend(file)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -70,13 +68,14 @@ class SweepJournal(JournalFileBackend):
         # be waited for, and only results are worth the wait.
         to_disk = any(log.get("state") in _FINISHED for log in logs)
         # The lock is kept while waiting: whoever read the line already finds it in the same place.
-        with self._locked() as file:
-            if not _ends_whole_line(file):
-                self._mend(file)
-            self._wait_for_room(lambda: _append(file, lines.encode(), to_disk))
-
-    def _wait_for_room(self, append: Callable[[], None]) -> None:
+        # The time for the lock counts: others may be waiting for room, one after the other.
         until = time.monotonic() + self._patience
+        with self._locked() as file:
+            if not _ends_with_newline(file):
+                self._mend(file)
+            self._wait_for_room(until, lambda: _append(file, lines.encode(), to_disk))
+
+    def _wait_for_room(self, until: float, append: Callable[[], None]) -> None:
         told = False
         while True:
             try:
@@ -91,7 +90,7 @@ class SweepJournal(JournalFileBackend):
                         "then the same command on the same folder goes on."
                     ) from None
                 if not told:
-                    log.warning("%s: %s; waiting for room", self.path, error.strerror)
+                    _say(f"{self.path}: {error.strerror}; waiting for room")
                     told = True
                 time.sleep(_LOOK_SECONDS)
             else:
@@ -103,7 +102,7 @@ class SweepJournal(JournalFileBackend):
         lock = JournalFileSymlinkLock(str(self.path))
         lock.acquire()
         try:
-            _drop_broken_tail(file)
+            file.truncate(_whole_length(file))
         finally:
             lock.release()
 
@@ -128,9 +127,15 @@ def journal_storage(path: Path) -> JournalStorage:
         raise SweepError(f"{path} cannot be read as a study: {error!r}") from None
 
 
+def _say(text: str) -> None:
+    # The log's files are most likely on the same disk.
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
+
+
 def _append(file: BinaryIO, data: bytes, to_disk: bool) -> None:
     """Write all of `data` at the end, or leave the file as it was."""
-    start = os.fstat(file.fileno()).st_size
+    start = _length(file)
     written = 0
     try:
         while written < len(data):
@@ -138,37 +143,33 @@ def _append(file: BinaryIO, data: bytes, to_disk: bool) -> None:
         if to_disk:
             os.fsync(file.fileno())
     except OSError:
-        if os.fstat(file.fileno()).st_size == start + written:
+        if _length(file) == start + written:
             file.truncate(start)
         raise
 
 
-def _ends_whole_line(file: BinaryIO) -> bool:
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
+def _length(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _ends_with_newline(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
         return True
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
 
 
-def _ends_whole(file: BinaryIO) -> bool:
-    """Return whether the last line is whole and, as it may not be after a power cut, JSON."""
-    if not _ends_whole_line(file):
-        return False
-    size = file.tell()
-    return size == 0 or _is_json(_read_from(file, _end_of_line_before(file, size - 1)))
-
-
-def _drop_broken_tail(file: BinaryIO) -> None:
-    while not _ends_whole(file):
-        size = file.seek(0, os.SEEK_END)
-        cut = not _ends_whole_line(file)
-        file.truncate(_end_of_line_before(file, size if cut else size - 1))
-
-
-def _read_from(file: BinaryIO, start: int) -> bytes:
-    file.seek(start)
-    return file.read()
+def _whole_length(file: BinaryIO) -> int:
+    """Return up to where the lines are whole and, as they may not be after a power cut, JSON."""
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"\n") + 1
+    while end > 0:
+        start = content.rfind(b"\n", 0, end - 1) + 1
+        if _is_json(content[start:end]):
+            break
+        end = start
+    return end
 
 
 def _is_json(line: bytes) -> bool:
@@ -177,17 +178,6 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _end_of_line_before(file: BinaryIO, position: int) -> int:
-    while position > 0:
-        start = max(0, position - 65536)
-        file.seek(start)
-        found = file.read(position - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        position = start
-    return 0
 
 
 def _describe_broken_line(path: Path) -> str:

@@ -1,22 +1,18 @@
 """Where the study of a sweep folder is kept."""
 
-import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 import optuna
 from optuna.storages import BaseStorage
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.journal import journal_storage
 
 JOURNAL = "study.journal"
 WORKERS = ".workers"
-
-# What follows the user's name in a URL, and what a driver may take as one of its own settings.
-_SECRETS = (r"(?<=/)[^:/@]*:(.+)@", r"(?i)[?&](?:password|passwd|pwd)=([^&]*)")
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class StudyPlace:
     @property
     def shown_storage(self) -> str | None:
         """The storage as it may be shown and written down: without its password."""
-        return None if self.storage is None else without_secrets(self.storage, self.storage)
+        return None if self.storage is None else without_password(self.storage)
 
     def open_storage(self) -> BaseStorage:
         """Open the storage.
@@ -46,7 +42,7 @@ class StudyPlace:
         try:
             return optuna.storages.get_storage(self.storage)
         except Exception as error:
-            told = without_secrets(str(error), self.storage)
+            told = without_password(str(error), self.storage)
             raise SweepError(
                 f"Cannot open hydra.sweeper.storage={self.shown_storage}: {told}"
             ) from None
@@ -60,11 +56,3 @@ def place_of(folder: Path, storage: str | None, name: str | None) -> StudyPlace:
             kept.write_text(f"sweep-{uuid.uuid4().hex[:12]}", encoding="utf-8")
         name = kept.read_text(encoding="utf-8")
     return StudyPlace(folder, storage, name or "sweep")
-
-
-def without_secrets(text: str, url: str) -> str:
-    """Return `text` with the passwords that `url` holds written as `***`."""
-    secrets = [found[1] for pattern in _SECRETS for found in re.finditer(pattern, url)]
-    for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

@@ -41,7 +41,7 @@ def _failures(settings: Settings, tally: Tally, run: str) -> Stop | None:
     if n_trained and n_trained >= n_trials:
         return Stop(
             f"{n_trained} trials in a row failed, as many as hydra.sweeper.n_trials={n_trials}, "
-            f"and none succeeded between. The last: {recent[-1]}. {go_on}",
+            f"and none succeeded between; each has its error in its folder's log. {go_on}",
             error=False,
         )
     return None

@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.study.trials import NOTE, Note, note_of, tell_quietly
+from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +97,15 @@ class StudyStore:
         """Return what the study holds of a trial now."""
         return self._storage.get_trial(self._trial_id(number))
 
-    def write_note(self, number: int, note: Note) -> None:
+    def update_note(self, number: int, **changes: Any) -> None:
+        """Write fields of a trial's note anew."""
+        note = replace(note_of(self.trial(number)), **changes)
         self._storage.set_trial_system_attr(self._trial_id(number), NOTE, note.said())
 
     def ask(self, owner: str, run: str) -> Trial:
         """Create a trial that belongs to `owner`, a worker of `run`."""
         trial = self.study().ask()
-        self._own(trial, owner, run)
+        self.update_note(trial.number, worker=owner, run=run)
         return trial
 
     def claim(self, number: int, owner: str, run: str) -> Trial | None:
@@ -114,9 +116,8 @@ class StudyStore:
                 return None
         except UpdateFinishedTrialError:
             return None
-        trial = Trial(self.study(), trial_id)
-        self._own(trial, owner, run)
-        return trial
+        self.update_note(number, worker=owner, run=run)
+        return Trial(self.study(), trial_id)
 
     def owns(self, owner: str, number: int) -> bool:
         """Return whether a trial is in the hands of `owner` still."""
@@ -134,15 +135,14 @@ class StudyStore:
         """
         if not self.owns(owner, number):
             return False
-        note = replace(note_of(self.trial(number)), **changes, worker="", run="")
-        self.write_note(number, note)
+        self.update_note(number, **changes, worker="", run="")
         self._storage.set_trial_state_values(self._trial_id(number), state=TrialState.WAITING)
         return True
 
     def tell(
         self,
         owner: str,
-        trial: Trial,
+        number: int,
         state: TrialState,
         values: Sequence[float] | None = None,
         **changes: Any,
@@ -152,26 +152,17 @@ class StudyStore:
         Args:
             changes: Fields of the note to write anew.
         """
-        if not self.owns(owner, trial.number):
+        if not self.owns(owner, number):
             return False
         if changes:
-            note = note_of(self.trial(trial.number))
-            self.write_note(trial.number, replace(note, **changes))
-        tell_quietly(trial.study, trial, values, state)
+            self.update_note(number, **changes)
+        tell_quietly(self.study(), number, values, state)
         return True
 
     def fail(self, owner: str, number: int, error: str, traceback: str | None = None) -> None:
         """End a trial of `owner` that no worker can bring to its end."""
-        if not self.owns(owner, number):
-            return
-        note = replace(note_of(self.trial(number)), error=error, traceback=traceback)
-        self.write_note(number, note)
-        self._storage.set_trial_state_values(self._trial_id(number), state=TrialState.FAIL)
-        log.error("Trial %d failed: %s", number, error)
-
-    def _own(self, trial: Trial, owner: str, run: str) -> None:
-        note = note_of(self.trial(trial.number))
-        self.write_note(trial.number, replace(note, worker=owner, run=run))
+        if self.tell(owner, number, TrialState.FAIL, error=error, traceback=traceback):
+            log.error("Trial %d failed: %s", number, error)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)

@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.study.trials import NOTE, is_over_budget, kind_of, note_of
+from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
 
 
 class Failure(NamedTuple):
@@ -51,7 +51,7 @@ class Tally:
         self._seen = len(trials)
         self.open = [trial for trial in fresh if not trial.state.is_finished()]
         for trial in self.open:
-            if _is_started(trial):
+            if note_of(trial).started:
                 self._start(trial.number)
         for trial in sorted((t for t in fresh if t.state.is_finished()), key=_end):
             self._absorb(trial)
@@ -67,7 +67,7 @@ class Tally:
     @property
     def claimed(self) -> int:
         """Trials that count toward `n_trials` now: trained, or on the way to it."""
-        return self.trained + sum(_is_started(t) for t in self.open)
+        return self.trained + sum(bool(note_of(t).started) for t in self.open)
 
     @property
     def retried(self) -> int:
@@ -80,10 +80,7 @@ class Tally:
 
     def running_with(self, config: str) -> FrozenTrial | None:
         """Return the trial that trains this very configuration just now."""
-        for trial in self.open:
-            if trial.system_attrs.get(NOTE, {}).get("started") == config:
-                return trial
-        return None
+        return next((t for t in self.open if note_of(t).started == config), None)
 
     def best(self) -> FrozenTrial | None:
         """Return the best complete trial within the limits, of a study with one objective."""
@@ -134,7 +131,3 @@ class Tally:
 
 def _end(trial: FrozenTrial) -> tuple[datetime, int]:
     return trial.datetime_complete or datetime.max, trial.number
-
-
-def _is_started(trial: FrozenTrial) -> bool:
-    return bool(trial.system_attrs.get(NOTE, {}).get("started"))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from optuna import Study
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.space.axes import Axis
+from hydra_budget_sweeper.space.axes import Axis, Choice
 
 # One system attribute of a trial holds what the sweep knows of it (see `Note`).
 NOTE = "budget_sweep"
@@ -54,13 +54,12 @@ def is_over_budget(trial: FrozenTrial) -> bool:
 
 def kind_of(trial: FrozenTrial) -> str:
     """Name what became of a finished trial: one of the counts of `Tally`."""
-    note = trial.system_attrs.get(NOTE, {})
-    if note.get("duplicate_of") is not None:
+    note = note_of(trial)
+    if note.duplicate_of is not None:
         return "duplicates"
     if trial.state is TrialState.FAIL:
         return "failed"
-    # Told as complete, and as pruned by earlier versions: what was never started did not train.
-    if not note.get("started") and (trial.state is TrialState.PRUNED or is_over_budget(trial)):
+    if not note.started and is_over_budget(trial):
         return "over_budget"
     return "complete" if trial.state is TrialState.COMPLETE else "pruned"
 
@@ -77,18 +76,17 @@ def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
 
 def suggest(trial: Trial, axis: Axis) -> Any:
     """Let the sampler of `trial` choose a value of `axis`."""
+    if isinstance(axis, Choice):
+        return trial.suggest_categorical(axis.name, axis.distribution.choices)
     d = axis.distribution
-    if isinstance(d, CategoricalDistribution):
-        return trial.suggest_categorical(axis.name, d.choices)
     if isinstance(d, IntDistribution):
         return trial.suggest_int(axis.name, d.low, d.high, step=d.step, log=d.log)
-    assert isinstance(d, FloatDistribution)
     return trial.suggest_float(axis.name, d.low, d.high, step=d.step, log=d.log)
 
 
 def tell_quietly(
     study: Study,
-    trial: Trial,
+    trial: Trial | int,
     values: Sequence[float] | None,
     state: TrialState = TrialState.COMPLETE,
 ) -> bool:

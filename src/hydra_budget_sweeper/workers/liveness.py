@@ -13,6 +13,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -51,12 +52,23 @@ class Presence:
 
 
 class Watch:
-    """Looks after the presences in `folder`."""
+    """Looks after the presences in `folder`.
 
-    def __init__(self, folder: Path, lease: float) -> None:
+    Args:
+        folder: Where the signs of life are.
+        lease: Seconds after which a sign from elsewhere that stands still means death.
+        still: Signs that another watch has seen stand still for so long, by name.
+    """
+
+    def __init__(self, folder: Path, lease: float, still: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         self._lease = lease
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen = {name: (sign, -float("inf")) for name, sign in (still or {}).items()}
+
+    def still(self) -> dict[str, str]:
+        """Return the signs that have stood still for the lease, for another watch."""
+        now = time.monotonic()
+        return {n: sign for n, (sign, since) in self._seen.items() if now - since >= self._lease}
 
     def is_alive(self, name: str) -> bool:
         path = _path(self._folder, name)

@@ -8,17 +8,15 @@ in its own folder.
 
 import logging
 import traceback
-from dataclasses import replace
-from typing import Any
 
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
-from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
-from hydra_budget_sweeper.study.trials import Note, describe_failure, kind_of, note_of, suggest
+from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
@@ -68,16 +66,16 @@ class TrialLoop:
                 return self._again(trial, note)
             overrides = self._suggest(trial)
             candidate = self.session.composer.compose(overrides, trial.number)
-            violations = self._violations(candidate)
+            violations = self.plan.constraints.judge(candidate)
             digest = candidate.fingerprint
         except SweepError:
             raise
         except Exception as error:
             # The candidate's own fault, or that of a function for it: the others may do better.
-            self.store.write_note(trial.number, replace(note, overrides=overrides))
+            self.store.update_note(trial.number, overrides=overrides)
             self._tell(trial, Outcome.failure(error))
             return None
-        return candidate if self._admit(trial, note, candidate, violations, digest) else None
+        return candidate if self._admit(trial, candidate, violations, digest) else None
 
     def _again(self, trial: Trial, note: Note) -> Candidate:
         overrides = [*note.overrides, *self.session.settings.retry_overrides]
@@ -85,23 +83,18 @@ class TrialLoop:
         candidate.place_in(note.folder or candidate.subdir)
         return candidate
 
-    def _violations(self, candidate: Candidate) -> Violations:
-        with candidate.as_current_job():
-            return self.plan.constraints.violations(candidate.task)
-
     def _suggest(self, trial: Trial) -> list[str]:
         """Draw the values still to be drawn; return the candidate's overrides."""
         space = self.plan.space
         if not all(axis.name in trial.params for axis in space.axes):
             # Drawn at once, before any single value: a trial cut off half-way draws the rest alike.
             trial.relative_params  # noqa: B018
-        params: dict[str, Any] = {}
-        for axis in space.axes:
-            if space.active(axis, params):
-                params[axis.name] = suggest(trial, axis)
+        params = space.draw(lambda axis: suggest(trial, axis))
         if self.plan.extend is None:
             return space.overrides(params)
-        self.plan.extend(self.plan.master, trial)
+        name = self.session.settings.custom_search_space
+        with faults_of(f"hydra.sweeper.custom_search_space={name}"):
+            self.plan.extend(self.plan.master, trial)
         if overlap := trial.params.keys() & space.fixed.keys():
             raise SweepError(
                 f"custom_search_space suggests {', '.join(sorted(overlap))}, which the command "
@@ -110,12 +103,7 @@ class TrialLoop:
         return space.overrides(trial.params)
 
     def _admit(
-        self,
-        trial: Trial,
-        note: Note,
-        candidate: Candidate,
-        violations: Violations,
-        digest: str,
+        self, trial: Trial, candidate: Candidate, violations: Violations, digest: str
     ) -> bool:
         """Claim a new candidate for training; else tell the study why it is not trained."""
         for name, value in violations.items():
@@ -134,18 +122,14 @@ class TrialLoop:
                 self.store.put_back(self.session.name, trial.number)
                 return False
             folder = self._make_folder(trial, candidate)
-            started = replace(
-                note, started=digest, overrides=list(candidate.overrides), folder=folder
-            )
-            self.store.write_note(trial.number, started)
+            overrides = list(candidate.overrides)
+            self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
         return True
 
     def _tell_over_budget(self, trial: Trial, over: float) -> None:
-        trained = [t for t in self.session.tally.finished if kind_of(t) == "complete"]
-        state, values = told_over_budget(
-            self.plan.sampler.recipe, self.store.directions, over, trained
-        )
-        self.store.tell(self.session.name, trial, state, values)
+        recipe, trained = self.plan.sampler.recipe, self.session.tally.finished
+        state, values = told_over_budget(recipe, self.store.directions, over, trained)
+        self.store.tell(self.session.name, trial.number, state, values)
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
         wanted, tally = candidate.subdir, self.session.tally
@@ -167,14 +151,14 @@ class TrialLoop:
         values = twin.values if twin.state is TrialState.COMPLETE else None
         # One that is still being trained has no value to give: FAIL is what samplers pass over.
         state = twin.state if twin.state.is_finished() else TrialState.FAIL
-        self.store.tell(self.session.name, trial, state, values, duplicate_of=twin.number)
+        self.store.tell(self.session.name, trial.number, state, values, duplicate_of=twin.number)
         return True
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         with self.session.lock():
             told = self.store.tell(
                 self.session.name,
-                trial,
+                trial.number,
                 outcome.state,
                 outcome.values,
                 seconds=outcome.seconds,
@@ -195,7 +179,7 @@ class TrialLoop:
         with self.session.lock():
             if not self.store.owns(owner, number):
                 return
-            if isinstance(error, SweepError):
+            if isinstance(error, SweepError | OSError):  # no fault of the trial's
                 self.store.put_back(owner, number)
                 self.store.stop(self.plan.run, Stop(str(error)))
             elif isinstance(error, Exception):

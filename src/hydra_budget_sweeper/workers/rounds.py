@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -47,7 +48,9 @@ class Rounds:
                 self._wait_for_others()
                 continue
             self._waiting, before = False, self._moves()
-            problem = self._workers.launch(self._plan, n_workers)
+            # A worker is not to wait for a lease that has passed here.
+            plan = replace(self._plan, still=self._watch.still())
+            problem = self._workers.launch(plan, n_workers)
             fruitless = fruitless + 1 if self._moves() == before else 0
             if problem is not None and fruitless >= _MAX_FRUITLESS_ROUNDS:
                 raise SweepError(f"The workers cannot run: {type(problem).__name__}: {problem}")

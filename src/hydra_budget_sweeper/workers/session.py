@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Plan:
     master: DictConfig
     example: tuple[str, ...]
     quiet: bool
+    still: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hidden(self) -> Path:
@@ -77,7 +78,7 @@ class Session:
         self.store = StudyStore(plan.place.open_storage(), plan.place.name, plan.sampler, pruner)
         self.tally = Tally(self.store.study(), plan.space)
         self.walk = Walk(plan.space, plan.seed)
-        self.watch = Watch(plan.hidden, self.settings.lease)
+        self.watch = Watch(plan.hidden, self.settings.lease, plan.still)
         self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg
         self._log_is_trials = False

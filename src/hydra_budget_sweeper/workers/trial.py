@@ -22,8 +22,8 @@ from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
+from hydra_budget_sweeper.errors import FunctionError
 from hydra_budget_sweeper.reporting import reporting_to
-from hydra_budget_sweeper.space.limits import LimitsError
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ class Outcome:
         return cls(
             TrialState.FAIL,
             seconds,
-            # What a limit raised is already told by its name.
-            error=str(error) if isinstance(error, LimitsError) else said,
+            # What a named function raised is told already.
+            error=str(error) if isinstance(error, FunctionError) else said,
             traceback="".join(lines)[-20_000:],
         )
 

@@ -101,6 +101,9 @@ class BudgetSweeperConf:
           optimizer: choice(sgd,adamw)
           optimizer=sgd:
             optimizer.momentum: interval(0.8,0.99)
+
+    In `params` and `enqueue`, a `*` in a key stands for one part of the keys that there are, and
+    `times(low,high,step)` for a range about the present value: `layers.*.width: times(0.5,2,0.25)`.
     """
 
     _target_: str = "hydra_plugins.hydra_budget_sweeper.budget_sweeper.BudgetSweeper"

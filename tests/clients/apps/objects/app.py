@@ -38,7 +38,7 @@ class LongTrainer:
 ConfigStore.instance().store(group="trainer", name="long", node=LongTrainer)
 
 
-@hydra.main(config_path="conf", config_name="config", execution_whitelist=["app.*"])
+@hydra.main(config_path="conf", config_name="config", execution_whitelist=["app.*", "__main__.*"])
 def main(cfg: DictConfig) -> float:
     trainer = instantiate(cfg.trainer)
     if callable(trainer.optimizer):

@@ -67,22 +67,26 @@
     // Empty cells stay last either way.
     rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : (down ? -1 : 1) * compare(a, b));
     body.append(...rows.map(([, row]) => row));
+    filter();
   }));
 
   const words = document.getElementById("words"), state = document.getElementById("state");
-  const count = document.getElementById("shown");
+  const count = document.getElementById("shown"), all = document.getElementById("all");
+  let most = 500;  // a browser lays out thousands of rows slowly
   function filter() {
     const wanted = words.value.toLowerCase().split(/\s+/);
-    let shown = 0;
+    let fitting = 0;
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
       const fits = (!state.value || row.dataset.state === state.value) && wanted.every((w) => text.includes(w));
-      row.hidden = !fits;
-      shown += fits;
+      fitting += fits;
+      row.hidden = !fits || fitting > most;
     }
-    count.textContent = `${shown} of ${body.rows.length} shown`;
+    count.textContent = `${Math.min(fitting, most)} of ${body.rows.length} shown`;
+    all.hidden = fitting <= most;
   }
   words.addEventListener("input", filter);
   state.addEventListener("change", filter);
+  all.addEventListener("click", () => { most = Infinity; filter(); });
   filter();
 })();

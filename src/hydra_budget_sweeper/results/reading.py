@@ -1,0 +1,282 @@
+"""Read what a sweep's folder holds: trials, counts, directions, status. Nothing is written."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna import Study
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank
+from hydra_budget_sweeper.space.grammar import read_value
+from hydra_budget_sweeper.storage_url import without_password
+from hydra_budget_sweeper.study.belonging import mark_of
+from hydra_budget_sweeper.study.place import JOURNAL
+from hydra_budget_sweeper.study.tally import Tally
+from hydra_budget_sweeper.study.trials import kind_of, note_of
+
+_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "DUPLICATE": "duplicate", "FAIL": "failed"}
+_STATUS: dict[str, type | tuple[type, ...]] = {
+    "state": str,
+    "reason": str,
+    "n_trials": int,
+    "workers": int,
+    "seconds": (int, float),
+    "directions": list,
+}
+_SCALAR = (str, int, float, bool, list, dict, type(None))
+
+
+@dataclass(frozen=True)
+class SweepTrial:
+    """One proposal of a sweep.
+
+    `state` is complete, pruned, over_budget, failed, duplicate or running. `values` are of a
+    pruned trial the last it reported. `reports` are objectives by the step they were reported at.
+    `violations` are (value − limit) / limit, above 0 where a limit is missed.
+    """
+
+    number: int
+    state: str
+    rank: int | None = None
+    values: tuple[float, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    folder: Path | None = None
+    started: datetime | None = None
+    seconds: float | None = None
+    violations: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    duplicate_of: int | None = None
+    enqueued: bool = False
+    reports: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """What a sweep's folder tells; the trials stand in the leaderboard's order."""
+
+    folder: Path
+    trials: tuple[SweepTrial, ...]
+    directions: tuple[str, ...]  # minimize or maximize
+    status: dict[str, Any]  # of sweep.json: state, reason, n_trials, workers, seconds
+    unread: str = ""  # why the study itself was not read but leaderboard.json, which knows less
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How many trials are in each state."""
+        return Counter(trial.state for trial in self.trials)
+
+    @property
+    def winner(self) -> SweepTrial | None:
+        """The best complete trial; with several objectives the first of the front."""
+        return next((t for t in self.trials if t.rank == 1), None)
+
+
+def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
+    """Read the sweep in `folder`, finished or still running.
+
+    The study is read where it is kept: in the folder's journal, or in the storage that the folder
+    names. Where that cannot be reached, or its password is not known, `leaderboard.json` is read.
+
+    Args:
+        folder: The sweep's (`hydra.sweep.dir`).
+        storage: The study's URL, where the folder's own note lacks the password.
+
+    Raises:
+        SweepError: There is no sweep, or what is there cannot be read. No password is shown.
+    """
+    folder = Path(folder)
+    status = _status(folder / SUMMARY)
+    unread = ""
+    try:
+        study = _open(folder, storage)
+        if study is not None:
+            directions = tuple(d.name.lower() for d in study.directions)
+            return SweepResults(folder, tuple(_from_study(folder, study)), directions, status)
+    except _Unreachable as error:
+        unread = str(error)
+        if storage is not None or not (folder / LEADERBOARD).exists():
+            raise SweepError(unread) from None
+    trials = tuple(_from_leaderboard(folder)) if (folder / LEADERBOARD).exists() else ()
+    if not trials and not any((folder / name).exists() for name in (JOURNAL, LEADERBOARD, SUMMARY)):
+        raise SweepError(f"{folder}: no sweep there ({JOURNAL}, {LEADERBOARD}).")
+    n_values = max((len(t.values) for t in trials), default=1)
+    named = [d for d in status.get("directions", ()) if d in ("minimize", "maximize")]
+    directions = tuple(named) if named else ("minimize",) * max(1, n_values)
+    return SweepResults(folder, trials, directions, status, unread)
+
+
+class _Unreachable(Exception):
+    """The study is kept where it cannot be read just now."""
+
+
+class _ReadOnlyJournal(BaseJournalBackend):
+    """The whole lines of a journal as they are now; one that is being written is left alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = path.read_bytes().split(b"\n")[:-1]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        for line in self._lines[log_number_from:]:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return  # what follows a broken line cannot be numbered
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise PermissionError("who reads a sweep never writes to its study")
+
+
+def _open(folder: Path, storage: str | None) -> Study | None:
+    """The folder's study, opened so that nothing is written; None where it has not begun."""
+    mark = mark_of(folder)
+    url, journal = storage or mark.get("storage"), folder / JOURNAL
+    if url is not None:
+        return _open_database(str(url), str(mark.get("study")))
+    if not journal.exists():
+        return None
+    try:
+        opened = JournalStorage(_ReadOnlyJournal(journal))
+        names = [study.study_name for study in opened.get_all_studies()]
+        return optuna.load_study(study_name=names[0], storage=opened) if names else None
+    except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise SweepError(f"{journal} cannot be read as a study: {error!r}") from None
+
+
+def _open_database(url: str, name: str) -> Study:
+    shown = without_password(url)
+    try:
+        if "***" in url:
+            raise ValueError("its password is not kept in the folder; give the storage's URL")
+        place = make_url(url)
+        if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
+            raise ValueError("there is no such file")  # sqlite would make one
+        opened = RDBStorage(url, skip_table_creation=True)
+        return optuna.load_study(study_name=name, storage=opened)
+    except Exception as error:  # whatever the database's driver raises
+        told = " ".join(without_password(str(error), url).split())[:300]
+        raise _Unreachable(f"Study {name} in {shown} cannot be read: {told}") from None
+
+
+def _from_study(folder: Path, study: Study) -> Iterator[SweepTrial]:
+    tally = Tally(study)
+    tally.refresh()
+    every = study.get_trials(deepcopy=False)
+    ranked = rank(tally.finished, study)
+    for place, trial in ranked:
+        yield _from_trial(folder, trial, place)
+    told = {trial.number for _, trial in ranked}
+    for trial in every:
+        if trial.number not in told and (trial.state.is_finished() or note_of(trial).started):
+            yield _from_trial(folder, trial, None)
+
+
+def _from_trial(folder: Path, trial: FrozenTrial, place: int | None) -> SweepTrial:
+    note = note_of(trial)
+    kind = kind_of(trial) if trial.state.is_finished() else "running"
+    values = trial.values or ()
+    if trial.state is TrialState.PRUNED and trial.intermediate_values:
+        values = (trial.intermediate_values[max(trial.intermediate_values)],)
+    return SweepTrial(
+        number=trial.number,
+        state="duplicate" if kind == "duplicates" else kind,
+        rank=place,
+        values=tuple(values),
+        # A parameter with values of its own under a condition is stored as `key if condition`.
+        params={name.partition(" if ")[0]: _meaning(v) for name, v in trial.params.items()},
+        overrides=tuple(note.overrides),
+        folder=_inside(folder, note.folder),
+        started=trial.datetime_start,
+        seconds=note.seconds,
+        violations=dict(trial.constraints),
+        error=note.error,
+        duplicate_of=note.duplicate_of,
+        enqueued="fixed_params" in trial.system_attrs,
+        reports=dict(trial.intermediate_values),
+    )
+
+
+def _meaning(stored: Any) -> Any:
+    """A value as the configuration holds it: the study keeps lists and mappings as their texts."""
+    if not isinstance(stored, str) or stored[:1] not in ("[", "{"):
+        return stored
+    try:
+        return read_value(stored)
+    except Exception:  # a text that only looks like one
+        return stored
+
+
+def _inside(sweep: Path, name: Any) -> Path | None:
+    """A trial's folder below its sweep's; what a file names elsewhere is none."""
+    if not isinstance(name, str) or not name:
+        return None
+    folder = sweep / name
+    return folder if folder.resolve().is_relative_to(sweep.resolve()) else None
+
+
+def _status(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing, or being written by something else
+        return {}
+    known = told if isinstance(told, dict) else {}
+    return {k: known[k] for k, kind in _STATUS.items() if isinstance(known.get(k), kind)}
+
+
+def _from_leaderboard(folder: Path) -> Iterator[SweepTrial]:
+    """Read a table that anything may have written: each field is held to its type."""
+    path = folder / LEADERBOARD
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SweepError(f"{path} cannot be read: {error}") from None
+    if not isinstance(rows, list):
+        raise SweepError(f"{path} is no leaderboard: it must be a list of trials.")
+    for place, row in enumerate(rows):
+        try:
+            yield _from_row(folder, row)
+        except (TypeError, KeyError) as error:
+            raise SweepError(f"{path}: entry {place} is no trial: {error}.") from None
+
+
+def _from_row(folder: Path, row: Any) -> SweepTrial:
+    if not isinstance(row, dict):
+        raise TypeError(f"it must be a mapping, but got {row!r:.60}")
+    value = row.get("value")
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    state = _typed(row.get("state"), "state", str)
+    return SweepTrial(
+        number=_typed(row.get("trial"), "trial", int),
+        state=_STATES.get(state, "failed"),
+        rank=_typed(row.get("rank"), "rank", int, type(None)),
+        values=tuple(float(_typed(v, "value", int, float)) for v in values),
+        params=_mapping(row, "params", *_SCALAR),
+        folder=_inside(folder, row.get("folder")),
+        seconds=_typed(row.get("seconds"), "seconds", int, float, type(None)),
+        violations=_mapping(row, "violations", int, float),
+        error=_typed(row.get("error"), "error", str, type(None)),
+        duplicate_of=_typed(row.get("duplicate_of"), "duplicate_of", int, type(None)),
+    )
+
+
+def _typed(value: Any, name: str, *kinds: type) -> Any:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        allowed = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+        raise TypeError(f"{name} must be {allowed}, but got {value!r:.60}")
+    return value
+
+
+def _mapping(row: dict[str, Any], name: str, *kinds: type) -> dict[str, Any]:
+    content = _typed(row.get(name) or {}, name, dict)
+    return {str(key): _typed(value, f"{name}.{key}", *kinds) for key, value in content.items()}

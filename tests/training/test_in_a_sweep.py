@@ -1,0 +1,136 @@
+"""Runs as the trials of a real sweep, its space on the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from budgetsweep.config import CONF_DIR, register
+
+TRAIN = [
+    sys.executable, "-m", "budgetsweep.train", "data=digits", "model=tiny", "data.limit=96",
+    "data.validation=40", "trainer.epochs=2", "trainer.batch_size=32", "trainer.threads=1",
+    "trainer.device=cpu",
+]  # fmt: skip
+SWEEP = ["--multirun", "hydra/launcher=basic", "hydra.sweeper.n_jobs=1", "hydra.sweeper.on_end=[]"]
+
+
+def train(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TRAIN, *overrides], cwd=folder, capture_output=True, text=True, timeout=240,
+        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+    )  # fmt: skip
+
+
+def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return train(folder, *SWEEP, f"hydra.sweep.dir={folder}", *overrides)
+
+
+def summaries(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    done = sweep(folder, "model.layers.conv1.width=choice(6,9,12)", "hydra.sweeper.n_trials=3",
+                 "hydra/sweeper/pruner=median", "trainer.first_look=2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_no_trial_reads_the_test_set(swept: Path) -> None:
+    assert len(summaries(swept)) == 3
+    assert {s["test_accuracy"] for s in summaries(swept)} == {None}
+
+
+def test_a_multirun_reads_the_test_set_where_it_is_told_to(tmp_path: Path) -> None:
+    done = train(tmp_path, "--multirun", "hydra/sweeper=basic", f"hydra.sweep.dir={tmp_path}",
+                 "seed=0", "trainer.epochs=1", "trainer.test=true")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [s["test_accuracy"] is not None for s in summaries(tmp_path)] == [True]
+
+
+def columns(folder: Path, *names: str) -> list[list[str]]:
+    with (folder / "metrics.csv").open() as file:
+        return [[row[name] for name in names] for row in csv.DictReader(file)]
+
+
+def test_looks_have_columns_of_their_own(swept: Path) -> None:
+    """96 images in batches of 32 are 3 steps an epoch; the last one's end needs no look."""
+    rows = columns(swept / "0", "epoch", "val_loss", "look_loss")
+    assert [row[0] for row in rows] == ["0.667", "1", "2"]
+    assert [[bool(figure) for figure in row[1:]] for row in rows] == [
+        [False, True], [True, True], [True, False],
+    ]  # fmt: skip
+
+
+def test_nobody_looks_where_nothing_compares(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "seed=1,2", "hydra/sweeper/pruner=none", "hydra.sweeper.n_trials=1",
+                 "trainer.first_look=1")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert columns(tmp_path / "0", "epoch", "look_loss") == [["1", ""], ["2", ""]]
+
+
+def test_all_trials_compute_alike_and_one_of_them_measured(swept: Path) -> None:
+    (chosen,) = json.loads((swept / "number_format.json").read_text()).values()
+    assert all(s.items() >= chosen.items() for s in summaries(swept))
+    assert len({s["parameters"] for s in summaries(swept)}) == 3
+    assert len(json.loads((swept / "cache/budgetsweep/formats.json").read_text())) == 1
+
+
+def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> None:
+    done = sweep(
+        tmp_path, "optimizer.lr=choice(0.05,90,95,100)", "hydra.sweeper.n_trials=4",
+        "scheduler=constant", "model.defaults.norm=none", "optimizer.momentum=0.99",
+        "optimizer.weight_decay=10", "trainer.precision=fp32", "trainer.epochs=4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4/4 trained, 3 pruned, 0 failed" in done.stdout + done.stderr
+    (best,) = (
+        row for row in json.loads((tmp_path / "leaderboard.json").read_text()) if row["rank"]
+    )
+    assert best["params"] == {"optimizer.lr": 0.05}
+    reasons = [path.read_text() for path in tmp_path.glob("*/PRUNED")]
+    assert len(reasons) == 3 and all("loss became" in reason for reason in reasons)
+
+
+def test_an_objective_that_no_run_can_give_ends_a_sweep_before_any_training(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "optimizer.lr=interval(0.01,0.1)", "data.validation=0")
+    assert done.returncode == 1
+    for words in ("objectives=[val_loss]", "data.validation"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("0*")) == []
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = train(tmp_path, "trainer.device=cuda", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert "trainer.device=cuda: torch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("search", sorted(p.stem for p in (CONF_DIR / "search").glob("*.yaml")))
+def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: str) -> None:
+    """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on."""
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR)):
+        cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
+    sweeper = cfg.hydra.sweeper
+    searched = str(OmegaConf.to_container(sweeper.params))
+    first = sweeper.pruner.get("min_resource")
+    if first and ("optimizer.lr" in searched or "batch_size" in searched):
+        assert first >= 55_000 // cfg.trainer.batch_size
