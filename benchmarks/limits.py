@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.study.over_budget import values_over_budget
+from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.sampler import Recipe
 
 LIMIT = 4200
@@ -73,7 +73,8 @@ def run(name: str, way: str, seed: int, asks: int) -> tuple[float, float]:
         elif way == "pruned":
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            study.tell(trial, values_over_budget(recipe, [StudyDirection.MINIMIZE], over, fitting))
+            told = told_over_budget(recipe, [StudyDirection.MINIMIZE], over, fitting)
+            study.tell(trial, told[1], told[0])
         if over <= 0:
             fitting.append(study.get_trials(deepcopy=False)[number])
     losses = [t.values[0] for t in fitting]

@@ -13,13 +13,13 @@ from hydra_budget_sweeper.study.sampler import Recipe
 _PENALTY = 1e30
 
 
-def values_over_budget(
+def told_over_budget(
     recipe: Recipe,
     directions: Sequence[StudyDirection],
     excess: float,
     trained: Iterable[FrozenTrial],
-) -> list[float]:
-    """Return the values, one an objective, by which the sampler learns most; see docs/sweeper.md.
+) -> tuple[TrialState, list[float] | None]:
+    """Return the state and the values by which the sampler learns most; see docs/sweeper.md.
 
     The trial is told as complete, with its constraints: what Optuna's samplers expect of one that
     breaks them. GP, NSGA and CMA-ES look at no others; TPE, which looks at pruned ones too, learns
@@ -27,7 +27,8 @@ def values_over_budget(
 
     - CMA-ES knows no constraints, only values: a penalty that grows with the excess.
     - GP models the objective beside the constraints. A bad value would be a cliff at the limit,
-      where the best candidates are often found, and push it away from there: the best one so far.
+      where the best candidates are often found: the best one so far (the "constant liar" of
+      Ginsbourger, Le Riche and Carraro, 2010), or pruned, which it does not see, while none is known.
     - For the others the constraints decide: infinite, which no plot takes for a result.
 
     Args:
@@ -39,15 +40,11 @@ def values_over_budget(
     signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
     functions = set(recipe.functions())
     if CmaEsSampler in functions:
-        return [sign * _PENALTY * (1 + excess) for sign in signs]
-    losses = [_losses(t, signs) for t in trained if t.state is TrialState.COMPLETE]
-    if GPSampler in functions and losses:
-        return [
-            sign * min(of_one)
-            for sign, of_one in zip(signs, zip(*losses, strict=True), strict=True)
-        ]
-    return [sign * math.inf for sign in signs]
-
-
-def _losses(trial: FrozenTrial, signs: Sequence[float]) -> list[float]:
-    return [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+        return TrialState.COMPLETE, [sign * _PENALTY * (1 + excess) for sign in signs]
+    if GPSampler in functions:
+        known = [t.values for t in trained if t.state is TrialState.COMPLETE]
+        if not known:
+            return TrialState.PRUNED, None
+        of_each = zip(signs, zip(*known, strict=True), strict=True)
+        return TrialState.COMPLETE, [min(v) if sign > 0 else max(v) for sign, v in of_each]
+    return TrialState.COMPLETE, [sign * math.inf for sign in signs]

@@ -13,11 +13,11 @@ import optuna
 from omegaconf import DictConfig
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.study.over_budget import values_over_budget
+from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.pruner import build_pruner
 from hydra_budget_sweeper.study.sampler import Recipe, SeededSampler
 from hydra_budget_sweeper.study.trials import suggest, tell_quietly
@@ -70,10 +70,11 @@ def _propose(
         _suggest(trial, space)
         if limited:
             trial.set_constraint("limit", over)
-        values = [math.cos(number + i) for i in range(len(directions))]
+        state: TrialState = TrialState.COMPLETE
+        values: list[float] | None = [math.cos(number + i) for i in range(len(directions))]
         if over > 0:
-            values = values_over_budget(recipe, directions, over, trained)
-        if not tell_quietly(study, trial, values):
+            state, values = told_over_budget(recipe, directions, over, trained)
+        if not tell_quietly(study, trial, values, state):
             break
         if over <= 0:
             trained.append(study.get_trials(deepcopy=False)[number])

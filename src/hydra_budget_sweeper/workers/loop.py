@@ -14,7 +14,7 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.space.limits import Violations, excess
-from hydra_budget_sweeper.study.over_budget import values_over_budget
+from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
@@ -128,8 +128,8 @@ class TrialLoop:
 
     def _tell_over_budget(self, trial: Trial, over: float) -> None:
         recipe, trained = self.plan.sampler.recipe, self.session.tally.finished
-        values = values_over_budget(recipe, self.store.directions, over, trained)
-        self.store.tell(self.session.name, trial.number, TrialState.COMPLETE, values)
+        state, values = told_over_budget(recipe, self.store.directions, over, trained)
+        self.store.tell(self.session.name, trial.number, state, values)
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
         wanted, tally = candidate.subdir, self.session.tally
