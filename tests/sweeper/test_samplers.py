@@ -90,7 +90,7 @@ def worker_on(storage: InMemoryStorage, sampler: type[BaseSampler], **arguments:
 def draw(store: StudyStore, number: int) -> tuple[float, int]:
     trial = store.ask("me", "run")
     a, b = trial.suggest_float("a", 0, 1), trial.suggest_int("b", 1, 1000)
-    store.tell("me", trial, TrialState.COMPLETE, [a + b])
+    store.tell("me", trial.number, TrialState.COMPLETE, [a + b])
     assert trial.number == number
     return a, b
 
