@@ -20,6 +20,7 @@ from budgetsweep.network.factory import build_model
 from budgetsweep.network.fit import fit
 from budgetsweep.network.limits import limits, measure
 from budgetsweep.training.run import run
+from hydra_budget_sweeper.errors import SweepError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_sizes.json").read_text())
 NO_LIMIT = BudgetConfig(max_parameters=None)
@@ -172,7 +173,7 @@ def test_bytes_may_have_a_unit(said: str, number: int) -> None:
 
 @pytest.mark.parametrize("said", ["64Kx", "0kB", "-1kB", "kB", "all", "0"])
 def test_bytes_that_cannot_be_read_are_refused(said: str) -> None:
-    with pytest.raises(SettingError, match=f"budget.max_weight_bytes={said}: must be"):
+    with pytest.raises(SweepError, match=f"budget.max_weight_bytes={said}: must be"):
         violations(compose_raw(f"budget.max_weight_bytes={said}"))
 
 

@@ -68,8 +68,8 @@ sys.argv += ["trainer.epochs=1", "trainer.memory_format=contiguous", "trainer.te
 main()
 print([name for name in ("torch._dynamo", "torchvision", "sympy") if name in sys.modules])
 """
-    for _ in range(2):
-        command = [sys.executable, "-c", program, "hydra.run.dir=run"]
+    for folder in ("first", "second"):
+        command = [sys.executable, "-c", program, f"hydra.run.dir={folder}"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
