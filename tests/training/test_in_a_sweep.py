@@ -97,6 +97,7 @@ def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4/4 trained, 3 pruned, 0 failed" in done.stdout + done.stderr
+    assert (tmp_path / "report.html").exists(), done.stdout + done.stderr
     (best,) = (
         row for row in json.loads((tmp_path / "leaderboard.json").read_text()) if row["rank"]
     )

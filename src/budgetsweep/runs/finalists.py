@@ -71,17 +71,22 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         UserError: the overrides do not make one.
     """
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from budgetsweep.config import CONF_DIR, register
 
     register()
+    running = GlobalHydra.instance().hydra  # a sweep's, where its report is written at its end
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF_DIR)):
             return hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error)) from None
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def _task(overrides: Sequence[str]) -> DictConfig:
