@@ -94,6 +94,7 @@ def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> Non
         tmp_path, "optimizer.lr=choice(0.05,90,95,100)", "hydra.sweeper.n_trials=4",
         "scheduler=constant", "model.defaults.norm=none", "optimizer.momentum=0.99",
         "optimizer.weight_decay=10", "trainer.precision=fp32", "trainer.epochs=4",
+        "hydra.sweeper.on_end=[budgetsweep.report.write_report]",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4/4 trained, 3 pruned, 0 failed" in done.stdout + done.stderr
