@@ -126,7 +126,7 @@ class Sweep:
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
         leaderboard = Leaderboard(self.folder, watched.study(), self.space)
-        self.best_file = BestFile(self.folder, context.config_loader, config)
+        self.best_file = BestFile(self.folder, context.config_loader, config, self.composer)
         live = sys.stderr.isatty()
         self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
         self.tally = Tally(self.store.study())
@@ -196,11 +196,10 @@ class Sweep:
         return tuple(overrides), composer
 
     def _announce(self) -> None:
-        tally = Tally(self.store.study())
-        tally.refresh()
+        self.tally.refresh()
         log.info("Sweep folder: %s", self.folder)
-        if tally.trained:
-            log.info("Going on: %d of %d trials trained", tally.trained, self.settings.n_trials)
+        if trained := self.tally.trained:
+            log.info("Going on: %d of %d trials trained", trained, self.settings.n_trials)
         _warn_of_pruner(self.settings)
 
     def _enqueue(self) -> None:

@@ -29,11 +29,13 @@ class BestFile:
     cannot say them all: what Hydra composes with the file is held against the winner.
     """
 
-    def __init__(self, folder: Path, loader: ConfigLoader, master: DictConfig) -> None:
+    def __init__(
+        self, folder: Path, loader: ConfigLoader, master: DictConfig, composer: Composer
+    ) -> None:
         self._folder = folder
         self._loader = loader
         self._master = master
-        self._composer = Composer(loader, master)
+        self._composer = composer
 
     def write_command(self, overrides: Sequence[str], number: int) -> None:
         """Write the command alone, while the sweep goes on."""

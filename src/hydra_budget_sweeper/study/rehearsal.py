@@ -7,13 +7,13 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import optuna
 from omegaconf import DictConfig
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.space import Space
@@ -67,7 +67,7 @@ def _propose(
     for number in range(_n_startup(recipe) + 1):
         over = 0.5 if limited and number % 3 == 1 else -0.5
         trial = study.ask()
-        _suggest(trial, space)
+        space.draw(partial(suggest, trial))
         if limited:
             trial.set_constraint("limit", over)
         state: TrialState = TrialState.COMPLETE
@@ -84,13 +84,6 @@ def _n_startup(recipe: Recipe) -> int:
     names = ("n_startup_trials", "population_size")
     found = [n for name in names if isinstance(n := recipe.setting(name), int)]
     return max(0, min(max(found, default=10), _MAX_TRIALS))
-
-
-def _suggest(trial: Trial, space: Space) -> None:
-    params: dict[str, Any] = {}
-    for axis in space.axes:
-        if space.active(axis, params):
-            params[axis.name] = suggest(trial, axis)
 
 
 def _prune(pruner: BasePruner, directions: Sequence[StudyDirection]) -> None:
