@@ -1,0 +1,100 @@
+"""Train random networks of search=best whole, some over several seeds, and keep all that was seen.
+
+python -m benchmarks.tables.make mnist --folder FOLDER [key=value ...]
+
+A line a training in benchmarks/tables/NAME.jsonl. Stopped, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._measure import run_command, say
+
+TABLES = Path(__file__).parent
+WEEK = 7 * 24 * 3600
+
+
+def sweep(options: argparse.Namespace, folder: Path, seed: int, networks: int) -> None:
+    """The first networks of the same random draws, each under this seed."""
+    overrides = [
+        "search=best",
+        *options.overrides,
+        f"seed={seed}",
+        f"trainer.epochs={options.epochs}",
+        f"data.validation={options.validation}",
+        f"trainer.precision={options.precision}",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=0",
+        "hydra/sweeper/pruner=none",
+        "hydra.sweeper.on_end=[]",
+        f"hydra.sweeper.n_trials={networks}",
+        f"hydra.sweeper.n_jobs={options.jobs}",
+        f"hydra.sweep.dir='{folder}'",
+    ]
+    run_command(["-m", "benchmarks.apps.whole", "--multirun", *overrides], folder, WEEK)
+
+
+def trainings(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the application wrote, by trial; a candidate's own settings apart from the shared ones."""
+    files = sorted(
+        folder.glob("seed-*/*/whole.json"), key=lambda p: (p.parts[-3], int(p.parts[-2]))
+    )
+    for path in files:
+        content = json.loads(path.read_text())
+        overrides = content.pop("overrides")
+        yield {
+            "network": int(path.parts[-2]),
+            "settings": overrides[: overrides.index("search=best")],
+            **content,
+        }
+
+
+def write(name: str, folder: Path) -> None:
+    """The table as it is now."""
+    lines = [json.dumps(rounded(line), separators=(",", ":")) for line in trainings(folder)]
+    (TABLES / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    say(f"{len(lines)} trainings in {TABLES / name}.jsonl")
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to six digits: the files are kept with the code."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    folder = Path(options.folder).absolute()
+    if not options.collect:
+        sweep(options, folder / "seed-0", 0, options.networks)
+        for seed in range(1, options.seeds):
+            sweep(options, folder / f"seed-{seed}", seed, options.repeated)
+    write(options.name, folder)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("name", help="of the table")
+    options.add_argument("overrides", nargs="*", help="key=value for all, such as data.root=...")
+    options.add_argument("--folder", required=True, help="for the sweeps")
+    options.add_argument("--networks", type=int, default=100)
+    options.add_argument("--repeated", type=int, default=25, help="of them under further seeds")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--epochs", type=int, default=6)
+    options.add_argument("--validation", type=int, default=10_000, help="images")
+    options.add_argument("--precision", default="fp32", help="fp32 or bf16, for all alike")
+    options.add_argument("--jobs", type=int, default=2, help="workers of one thread")
+    options.add_argument("--collect", action="store_true", help="only write what is there")
+    return options.parse_intermixed_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
