@@ -29,7 +29,7 @@ def sweep(options: argparse.Namespace, folder: Path, seed: int, networks: int) -
         f"data.validation={options.validation}",
         f"trainer.precision={options.precision}",
         "hydra/sweeper/sampler=random",
-        "hydra.sweeper.sampler.seed=0",
+        f"hydra.sweeper.sampler.seed={options.draw}",
         "hydra/sweeper/pruner=none",
         "hydra.sweeper.on_end=[]",
         f"hydra.sweeper.n_trials={networks}",
@@ -39,7 +39,7 @@ def sweep(options: argparse.Namespace, folder: Path, seed: int, networks: int) -
     run_command(["-m", "benchmarks.apps.whole", "--multirun", *overrides], folder, WEEK)
 
 
-def trainings(folder: Path) -> Iterator[dict[str, Any]]:
+def trainings(folder: Path, draw: int) -> Iterator[dict[str, Any]]:
     """What the application wrote, by trial; a candidate's own settings apart from the shared ones."""
     files = sorted(
         folder.glob("seed-*/*/whole.json"), key=lambda p: (p.parts[-3], int(p.parts[-2]))
@@ -48,17 +48,20 @@ def trainings(folder: Path) -> Iterator[dict[str, Any]]:
         content = json.loads(path.read_text())
         overrides = content.pop("overrides")
         yield {
-            "network": int(path.parts[-2]),
+            "network": f"{draw}-{path.parts[-2]}",
             "settings": overrides[: overrides.index("search=best")],
             **content,
         }
 
 
-def write(name: str, folder: Path) -> None:
-    """The table as it is now."""
-    lines = [json.dumps(rounded(line), separators=(",", ":")) for line in trainings(folder)]
-    (TABLES / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    say(f"{len(lines)} trainings in {TABLES / name}.jsonl")
+def write(name: str, folder: Path, draw: int) -> None:
+    """Into the table what there is of this draw, in place of what it had of it."""
+    file = TABLES / f"{name}.jsonl"
+    kept = file.read_text().splitlines() if file.exists() else []
+    lines = [line for line in kept if not json.loads(line)["network"].startswith(f"{draw}-")]
+    lines += [json.dumps(rounded(t), separators=(",", ":")) for t in trainings(folder, draw)]
+    file.write_text("".join(f"{line}\n" for line in lines))
+    say(f"{len(lines)} trainings in {file}")
 
 
 def rounded(value: Any) -> Any:
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sweep(options, folder / "seed-0", 0, options.networks)
         for seed in range(1, options.seeds):
             sweep(options, folder / f"seed-{seed}", seed, options.repeated)
-    write(options.name, folder)
+    write(options.name, folder, options.draw)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -85,6 +88,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("name", help="of the table")
     options.add_argument("overrides", nargs="*", help="key=value for all, such as data.root=...")
     options.add_argument("--folder", required=True, help="for the sweeps")
+    options.add_argument(
+        "--draw", type=int, default=0, help="seed of the draws: another, other networks"
+    )
     options.add_argument("--networks", type=int, default=100)
     options.add_argument("--repeated", type=int, default=25, help="of them under further seeds")
     options.add_argument("--seeds", type=int, default=3)
