@@ -121,4 +121,4 @@ def test_the_newest_sweep_is_shown(tmp_path: Path) -> None:
         os.utime(board, (when, when))
     command = make("-n", "-f", str(TOP / "Makefile"), "report")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert 'budgetsweep.report "multirun/day/new"' in done.stdout
+    assert 'budgetsweep report "multirun/day/new"' in done.stdout

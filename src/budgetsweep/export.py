@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.export`: a trained network as ONNX, torch.export, int8 and C, checked."""
+"""`budgetsweep export`: a trained network as ONNX, torch.export, int8 and C, checked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from budgetsweep.runs.loading import load_run
 
 HELP = """\
 examples:
-  python -m budgetsweep.export multirun/demo
-  python -m budgetsweep.export outputs/shapes --format onnx --output for-the-phone
-  python -m budgetsweep.export outputs/shapes --format c c_int8
+  budgetsweep export multirun/demo
+  budgetsweep export outputs/shapes --format onnx --output for-the-phone
+  budgetsweep export outputs/shapes --format c c_int8
 
 Every file takes `pixels`, float32 (batch, channels, size, size) in 0-1, and gives
 `log_probabilities` (batch, classes): subtracting data.mean and dividing by data.std are part of the
@@ -46,7 +46,7 @@ More: docs/own-data.md#export, docs/microcontroller.md
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        "python -m budgetsweep.export",
+        "budgetsweep export",
         description="Write a trained network for use elsewhere, and check what was written.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
