@@ -53,10 +53,9 @@ report: $(READY) ## an HTML report of the newest sweep, or of DIR=...
 	@$(NEEDS_SWEEP)
 	$(BUDGETSWEEP) report "$(DIR)"
 
-dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.0.0.1, PORT=8080
+dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=...; PORT=8080
 	@$(NEEDS_SWEEP)
-	@test -f "$(DIR)/study.journal" || { echo "$(DIR) has no study.journal: not a sweep, or its study is in another storage."; exit 1; }
-	$(VENV)/bin/optuna-dashboard "$(DIR)/study.journal" --host 127.0.0.1 --port $(PORT)
+	$(BUDGETSWEEP) dashboard "$(DIR)" --port $(PORT)
 
 bench: $(READY) ## all benchmarks, side by side in one go (about 70 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
+from budgetsweep import __version__
+
 # name → the function that it calls, and what the list says of it
 COMMANDS = {
     "train": ("budgetsweep.train:main", "train one network"),
@@ -28,7 +30,9 @@ COMMANDS = {
     "report": ("budgetsweep.report.__main__:main", "write an HTML page about a sweep or a run"),
     "predict": ("budgetsweep.predict:main", "say what is on your own images"),
     "export": ("budgetsweep.export:main", "write a trained network as ONNX, torch.export, int8 or C"),
+    "dashboard": ("budgetsweep.dashboard:main", "look at a sweep in a browser while it runs"),
     "settings": ("budgetsweep.settings:main", "print every setting of a run as a table"),
+    "completion": ("budgetsweep.completion:main", "let bash, zsh or fish complete all of this"),
 }  # fmt: skip
 _EPILOG = """\
 examples:
@@ -55,13 +59,14 @@ def main() -> None:
     _own[:] = [script] if Path(script).suffix == ".py" and Path(script).stem != "__main__" else []
     called = ["python", *_own] if _own else ["budgetsweep"]
     sys.argv[:2] = [shlex.join([*called, name])]
-    resolve_name(COMMANDS[name][0])()
+    try:
+        resolve_name(COMMANDS[name][0])()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line up to the command's name."""
-    from budgetsweep import __version__
-
     listed = "\n".join(f"  {name:<10} {words}" for name, (_, words) in COMMANDS.items())
     p = argparse.ArgumentParser(
         "budgetsweep",

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from budgetsweep.errors import UserError
-from budgetsweep.exporting.exported import describe
-from budgetsweep.exporting.exporter import C_FORMATS, FORMATS, export
-from budgetsweep.runs.loading import load_run
+from budgetsweep.exporting import C_FORMATS, FORMATS
 
 HELP = """\
 examples:
@@ -68,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Export and print the figures."""
     args = parser().parse_args(argv)
+    from budgetsweep.exporting.exported import describe  # torch loads only now, not for --help
+    from budgetsweep.exporting.exporter import export
+    from budgetsweep.runs.loading import load_run
+
     formats = [f for f in FORMATS if f in args.format or "all" in args.format]
     formats += [f for f in C_FORMATS if f in args.format]
     # The exporter's and quantizer's progress; what matters raises.

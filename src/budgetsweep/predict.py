@@ -10,8 +10,6 @@ from pathlib import Path
 
 from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
-from budgetsweep.runs.loading import load_run
-from budgetsweep.runs.prediction import predict_all, table
 
 HELP = """\
 examples:
@@ -60,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Predict and print; exit with 1 if an image could not be read."""
     args = parser().parse_args(argv)
+    from budgetsweep.runs.loading import load_run  # torch loads only now, not for --help
+    from budgetsweep.runs.prediction import predict_all, table
+
     try:
         results, failures = predict_all(
             load_run(args.run), args.images, top=args.top, invert=args.invert, centre=args.centre
