@@ -55,7 +55,13 @@ def test_what_is_no_command_is_told_in_a_line(words: str, told: str, tmp_path: P
 
 
 def test_a_sweep_is_train_with_multirun(tmp_path: Path) -> None:
-    tiny = ["data=digits", "model=tiny", "data.limit=96", "trainer.epochs=1", "optimizer.lr=0.1,0.2"]
+    tiny = [
+        "data=digits",
+        "model=tiny",
+        "data.limit=96",
+        "trainer.epochs=1",
+        "optimizer.lr=0.1,0.2",
+    ]
     basic = ["hydra/sweeper=basic", "hydra/launcher=basic", "hydra.sweep.dir=out"]
     done = call(SCRIPT, "sweep", *tiny, *basic, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
