@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
+BUDGETSWEEP := $(VENV)/bin/budgetsweep
 READY := $(VENV)/.ready
 # the sweeper, a distribution of its own
 SWEEPER := distributions/hydra-budget-sweeper
@@ -33,29 +34,28 @@ $(READY): requirements.lock pyproject.toml $(SWEEPER)/pyproject.toml
 	@touch $(READY)
 
 demo: $(READY) ## a budgeted sweep on bundled digits, a few minutes, no download
-	$(RUN) budgetsweep.train --multirun experiment=demo $(ARGS)
+	$(BUDGETSWEEP) sweep experiment=demo $(ARGS)
 	@echo && echo "Leaderboard, pruned trials last:" && cut -d, -f1-6 "$(DEMO)/leaderboard.csv"
 	@echo && echo "Results: $(DEMO) (report.html, leaderboard.csv, best.yaml, a folder a trial)"
 
 train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
-	$(RUN) budgetsweep.train $(ARGS)
+	$(BUDGETSWEEP) train $(ARGS)
 
 sweep: $(READY) ## a sweep over channel widths on MNIST: make sweep ARGS='search=joint'
-	$(RUN) budgetsweep.train --multirun $(if $(findstring search=,$(ARGS)),,search=widths) $(ARGS)
+	$(BUDGETSWEEP) sweep $(if $(findstring search=,$(ARGS)),,search=widths) $(ARGS)
 
 reproduce: $(READY) ## the published network over seeds: SEEDS=5 EPOCHS=20
-	$(RUN) budgetsweep.train --multirun hydra/sweeper=basic experiment=reproduce "seed=range(0,$(SEEDS))" \
+	$(BUDGETSWEEP) sweep hydra/sweeper=basic experiment=reproduce "seed=range(0,$(SEEDS))" \
 	  trainer.epochs=$(EPOCHS) resume=true hydra.sweep.dir=multirun/reproduce-$(EPOCHS)-epochs $(ARGS)
-	$(RUN) budgetsweep.replicate multirun/reproduce-$(EPOCHS)-epochs --published 0.9945
+	$(BUDGETSWEEP) replicate multirun/reproduce-$(EPOCHS)-epochs --published 0.9945
 
 report: $(READY) ## an HTML report of the newest sweep, or of DIR=...
 	@$(NEEDS_SWEEP)
-	$(RUN) budgetsweep.report "$(DIR)"
+	$(BUDGETSWEEP) report "$(DIR)"
 
-dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=..., at 127.0.0.1, PORT=8080
+dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=...; PORT=8080
 	@$(NEEDS_SWEEP)
-	@test -f "$(DIR)/study.journal" || { echo "$(DIR) has no study.journal: not a sweep, or its study is in another storage."; exit 1; }
-	$(VENV)/bin/optuna-dashboard "$(DIR)/study.journal" --host 127.0.0.1 --port $(PORT)
+	$(BUDGETSWEEP) dashboard "$(DIR)" --port $(PORT)
 
 bench: $(READY) ## all benchmarks, side by side in one go (about 70 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)

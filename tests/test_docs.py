@@ -19,13 +19,15 @@ from composing import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
 
+from budgetsweep.commands import COMMANDS
+
 TOP = Path(__file__).resolve().parents[1]
 PAGES = [
     *(TOP / "README.md", TOP / "CONTRIBUTING.md"),
     *sorted((TOP / "docs").glob("*.md")),
     *sorted((TOP / "distributions").glob("*/README.md")),
 ]
-HYDRA_APPS = ("budgetsweep.train", "budgetsweep.summary")
+HYDRA_APPS = ("train", "sweep", "summary")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -51,12 +53,12 @@ def first_value(override: Override) -> str:
     return f"{text.split('=')[0]}={next(override.sweep_iterator(Transformer.encode))}"
 
 
-@pytest.mark.parametrize("line", command_lines("python -m budgetsweep"))
+@pytest.mark.parametrize("line", command_lines("budgetsweep "))
 def test_a_command_parses(line: str) -> None:
-    module, *arguments = shlex.split(line, comments=True)[2:]
-    if module not in HYDRA_APPS:
-        main = f"{module}.__main__" if module == "budgetsweep.report" else module
-        import_module(main).parser().parse_intermixed_args(arguments)
+    _, name, *arguments = shlex.split(line, comments=True)
+    if name not in HYDRA_APPS:
+        module, _ = COMMANDS[name][0].split(":")
+        import_module(module).parser().parse_intermixed_args(arguments)
         return
     overrides = [a for a in arguments if not a.startswith("--")]
     if "--config-dir" in arguments:  # a finished sweep's, known once the guide is walked
@@ -98,14 +100,14 @@ make() {
   esac
   command make -s -o "$VENV/.ready" "VENV=$VENV" "$@"
 }
-python() {
+budgetsweep() {
   case "$*" in
-    *.train*--multirun*hydra/sweeper=basic*) set -- "$@" $small ;;
-    *.train*--multirun*) set -- "$@" $small $few ;;
-    *.train*) set -- "$@" $small ;;
-    *.replicate*--seeds*) set -- "$@" --top 1 --seeds 2 $small ;;
+    sweep*hydra/sweeper=basic*) set -- "$@" $small ;;
+    sweep*) set -- "$@" $small $few ;;
+    train*) set -- "$@" $small ;;
+    replicate*--seeds*) set -- "$@" --top 1 --seeds 2 $small ;;
   esac
-  command python "$@"
+  command budgetsweep "$@"
 }
 """
 

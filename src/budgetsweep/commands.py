@@ -1,37 +1,92 @@
-"""`python FILE COMMAND ...`: every command, started by a file that registers blocks of its own.
+"""`budgetsweep COMMAND ...`: the commands, each in a module that is imported only when it is called.
+
+A file that registers blocks of its own is all of them, too, and each knows those blocks:
 
     if __name__ == "__main__":
         from budgetsweep.commands import main
 
         main()
 
-`python FILE export multirun/mine` then does what `python -m budgetsweep.export multirun/mine` does, and
-knows those blocks. Without a command's name first, it trains.
+`python FILE export multirun/mine` then does what `budgetsweep export multirun/mine` does.
 """
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import shlex
 import sys
-from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
 
+from budgetsweep import __version__
+
+# name → the function that it calls, and what the list says of it
 COMMANDS = {
-    **{
-        name: f"budgetsweep.{name}"
-        for name in ("train", "summary", "predict", "export", "replicate")
-    },
-    "report": "budgetsweep.report.__main__",
-}
-_started: list[str] = []  # what was run as `main`
+    "train": ("budgetsweep.train:main", "train one network"),
+    "sweep": ("budgetsweep.train:sweep", "train many networks and find the best of them"),
+    "summary": ("budgetsweep.summary:main", "show a network's layers, and its size against the budget"),
+    "replicate": ("budgetsweep.replicate:main", "compare over several seeds, with intervals"),
+    "report": ("budgetsweep.report.__main__:main", "write an HTML page about a sweep or a run"),
+    "predict": ("budgetsweep.predict:main", "say what is on your own images"),
+    "export": ("budgetsweep.export:main", "write a trained network as ONNX, torch.export, int8 or C"),
+    "dashboard": ("budgetsweep.dashboard:main", "look at a sweep in a browser while it runs"),
+    "settings": ("budgetsweep.settings:main", "print every setting of a run as a table"),
+    "completion": ("budgetsweep.completion:main", "let bash, zsh or fish complete all of this"),
+}  # fmt: skip
+_EPILOG = """\
+examples:
+  budgetsweep train model.layers.conv3.width=24 optimizer.lr=0.05
+  budgetsweep sweep search=widths hydra.sweeper.n_trials=30
+
+Each command has a page of its own: budgetsweep COMMAND --help
+More: README.md, docs/first-sweep.md
+"""
+_own: list[str] = []  # the file of one's own that was started, if one was
 
 
 def main() -> None:
-    """Run the command that the first argument names."""
-    _started[:] = [sys.argv[0]]
-    named = len(sys.argv) > 1 and sys.argv[1] in COMMANDS
-    import_module(COMMANDS[sys.argv.pop(1) if named else "train"]).main()
+    """Run the command that the first argument names; without one, list them.
+
+    The command finds a command line of its own in `sys.argv`, after the words that call it.
+    """
+    script, *words = sys.argv
+    name = words[0] if words else "--help"
+    if name.startswith("-"):
+        parser().parse_args([name])
+    if name not in COMMANDS:
+        sys.exit(_unknown(name))
+    _own[:] = [script] if Path(script).suffix == ".py" and Path(script).stem != "__main__" else []
+    called = ["python", *_own] if _own else ["budgetsweep"]
+    sys.argv[:2] = [shlex.join([*called, name])]
+    try:
+        resolve_name(COMMANDS[name][0])()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line up to the command's name."""
+    listed = "\n".join(f"  {name:<10} {words}" for name, (_, words) in COMMANDS.items())
+    p = argparse.ArgumentParser(
+        "budgetsweep",
+        usage="budgetsweep COMMAND ...",
+        description="Find the best small convolutional network under a size budget.",
+        epilog=f"commands:\n{listed}\n\n{_EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--version", action="version", version=f"budgetsweep {__version__}")
+    return p
 
 
 def training_command() -> list[str]:
     """The start of a command line that trains in a process of its own, as this one was started."""
-    own = [*_started, "train"] if _started else ["-m", "budgetsweep.train"]
-    return [sys.executable, *own]
+    return [sys.executable, *(_own or ["-m", "budgetsweep"]), "train"]
+
+
+def _unknown(name: str) -> str:
+    if "=" in name:
+        return f"{name} is a setting, not a command. One run: budgetsweep train {name} ..."
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"There is no command {name}.{hint} There are {', '.join(COMMANDS)}."

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.export`: a trained network as ONNX, torch.export, int8 and C, checked."""
+"""`budgetsweep export`: a trained network as ONNX, torch.export, int8 and C, checked."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from budgetsweep.errors import UserError
-from budgetsweep.exporting.exported import describe
-from budgetsweep.exporting.exporter import C_FORMATS, FORMATS, export
-from budgetsweep.runs.loading import load_run
+from budgetsweep.exporting import C_FORMATS, FORMATS
 
 HELP = """\
 examples:
-  python -m budgetsweep.export multirun/demo
-  python -m budgetsweep.export outputs/shapes --format onnx --output for-the-phone
-  python -m budgetsweep.export outputs/shapes --format c c_int8
+  budgetsweep export multirun/demo
+  budgetsweep export outputs/shapes --format onnx --output for-the-phone
+  budgetsweep export outputs/shapes --format c c_int8
 
 Every file takes `pixels`, float32 (batch, channels, size, size) in 0-1, and gives
 `log_probabilities` (batch, classes): subtracting data.mean and dividing by data.std are part of the
@@ -46,7 +44,7 @@ More: docs/own-data.md#export, docs/microcontroller.md
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        "python -m budgetsweep.export",
+        "budgetsweep export",
         description="Write a trained network for use elsewhere, and check what was written.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Export and print the figures."""
     args = parser().parse_args(argv)
+    from budgetsweep.exporting.exported import describe  # torch loads only now, not for --help
+    from budgetsweep.exporting.exporter import export
+    from budgetsweep.runs.loading import load_run
+
     formats = [f for f in FORMATS if f in args.format or "all" in args.format]
     formats += [f for f in C_FORMATS if f in args.format]
     # The exporter's and quantizer's progress; what matters raises.

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.predict`: what a trained network says about a person's own images."""
+"""`budgetsweep predict`: what a trained network says about a person's own images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from pathlib import Path
 
 from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
-from budgetsweep.runs.loading import load_run
-from budgetsweep.runs.prediction import predict_all, table
 
 HELP = """\
 examples:
-  python -m budgetsweep.predict outputs/shapes photo.png
-  python -m budgetsweep.predict multirun/demo new/*.png --top 1 --json
+  budgetsweep predict outputs/shapes photo.png
+  budgetsweep predict multirun/demo new/*.png --top 1 --json
 
 The images may have any size and be grey, colour or transparent. They are padded to a square with
 the colour of their border and resized, as in training. For data=image_folder and cifar10 that is
@@ -42,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     formatter = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(
-        "python -m budgetsweep.predict",
+        "budgetsweep predict",
         description="Say what is on your own images, by a trained network.",
         epilog=HELP,
         formatter_class=formatter,
@@ -60,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Predict and print; exit with 1 if an image could not be read."""
     args = parser().parse_args(argv)
+    from budgetsweep.runs.loading import load_run  # torch loads only now, not for --help
+    from budgetsweep.runs.prediction import predict_all, table
+
     try:
         results, failures = predict_all(
             load_run(args.run), args.images, top=args.top, invert=args.invert, centre=args.centre

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.replicate`: what several seeds say, with intervals.
+"""`budgetsweep replicate`: what several seeds say, with intervals.
 
 One run varies by its seed, and the best of many single runs is mostly luck. `seeds` sums up
 finished runs; `compare` trains networks over the same seeds and says which differ.
@@ -18,9 +18,9 @@ from budgetsweep.runs.finalists import compare, networks, own_network
 from budgetsweep.runs.seeds import seeds
 
 _EPILOG = """examples:
-  python -m budgetsweep.replicate outputs/2026-01-31/12-00-00 --seeds 5
-  python -m budgetsweep.replicate multirun/joint --top 2 --seeds 5 trainer.epochs=20
-  python -m budgetsweep.replicate multirun/reproduce-20-epochs --published 0.9945
+  budgetsweep replicate outputs/2026-01-31/12-00-00 --seeds 5
+  budgetsweep replicate multirun/joint --top 2 --seeds 5 trainer.epochs=20
+  budgetsweep replicate multirun/reproduce-20-epochs --published 0.9945
 
 DIR may be
 
@@ -43,7 +43,7 @@ More: docs/seeds.md
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m budgetsweep.replicate",
+        prog="budgetsweep replicate",
         description="Say what several seeds show: mean, spread and 95 % interval, and whether a\n"
         "sweep's finalists differ from the reference.",
         epilog=_EPILOG,

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.settings`: every setting of a run, made from the schema."""
+"""`budgetsweep settings`: every setting of a run, made from the schema."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from budgetsweep.config.settings_page import page
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     return argparse.ArgumentParser(
-        prog="python -m budgetsweep.settings",
+        prog="budgetsweep settings",
         description="Print every setting of a run as a markdown table: type, range, default and "
         "meaning.",
-        epilog="example: python -m budgetsweep.settings > docs/settings.md. What a command line "
-        "makes of them: python -m budgetsweep.train --cfg job",
+        epilog="example: budgetsweep settings > docs/settings.md. What a command line "
+        "makes of them: budgetsweep train --cfg job",
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.summary`: the layer table of a configuration, against its budget."""
+"""`budgetsweep summary`: the layer table of a configuration, against its budget."""
 
 from __future__ import annotations
 

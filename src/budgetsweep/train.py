@@ -18,6 +18,7 @@ from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register,
 from budgetsweep.errors import BudgetError, DivergedError, UserError
 from budgetsweep.folders import CHECKPOINT
 from hydra_budget_sweeper import report
+from hydra_budget_sweeper.results.command import program
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 register()
@@ -82,8 +83,16 @@ def _interrupted(hydra_cfg: HydraConf) -> str:
     given = [*hydra_cfg.overrides.hydra, *hydra_cfg.overrides.task]
     kept = [o for o in given if o.lstrip("+").split("=")[0] not in names]
     place = f"hydra.run.dir='{os.path.relpath(folder, hydra_cfg.runtime.cwd)}'"
-    command = shlex.join(["python", "-m", "budgetsweep.train", *kept, "resume=true", place])
-    return f"Interrupted. To go on after the last whole epoch: {command}"
+    command = shlex.join([*kept, "resume=true", place])
+    return f"Interrupted. To go on after the last whole epoch: {program()} {command}"
+
+
+def sweep() -> None:
+    """`budgetsweep sweep`: as `budgetsweep train --multirun`."""
+    shown = {"--cfg", "-c", "--info", "-i"} & {word.split("=")[0] for word in sys.argv}
+    many = [] if shown else ["--multirun"]
+    sys.argv[:1] = [sys.argv[0].removesuffix("sweep") + "train", *many]
+    main()
 
 
 def _prunes(sweeper: DictConfig) -> bool:

@@ -1,7 +1,7 @@
 """Sweeps of any Hydra application: asynchronous, within limits, pruned, resumable.
 
 Hydra finds the sweeper as `hydra/sweeper=budget`. Here is what a task may call, `report`, and what
-reads a sweep's folder afterwards, `read_sweep`.
+reads a sweep's folder afterwards: `read_sweep`, and `open_sweep` for Optuna's own tools.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,14 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.reporting import report
 
 if TYPE_CHECKING:
-    from hydra_budget_sweeper.results.reading import SweepResults, SweepTrial, read_sweep
+    from hydra_budget_sweeper.results.reading import (
+        SweepResults,
+        SweepTrial,
+        open_sweep,
+        read_sweep,
+    )
 
-__all__ = ["SweepError", "SweepResults", "SweepTrial", "read_sweep", "report"]
+__all__ = ["SweepError", "SweepResults", "SweepTrial", "open_sweep", "read_sweep", "report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -100,7 +100,7 @@ SMALL = ["data=digits", "data.limit=200", "trainer.epochs=1", "trainer.progress=
 
 def test_a_program_looks_trains_and_exports_with_its_blocks(tmp_path: Path) -> None:
     assert "Mish" in call(tmp_path, "summary", *OWN)
-    call(tmp_path, *OWN, *SMALL, "hydra.run.dir=run")
+    call(tmp_path, "train", *OWN, *SMALL, "hydra.run.dir=run")
     call(tmp_path, "export", "run", "--format", "torch")
     parameters = json.loads((tmp_path / "run" / "summary.json").read_text())["parameters"]
     (exported,) = json.loads((tmp_path / "run" / "export" / "export.json").read_text())["exports"]
@@ -111,7 +111,7 @@ def test_a_program_looks_trains_and_exports_with_its_blocks(tmp_path: Path) -> N
 @pytest.mark.parametrize("launcher", ["workers", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_the_workers_of_a_sweep_know_its_blocks(launcher: str, tmp_path: Path) -> None:
     call(
-        tmp_path, "--multirun", *OWN[:2], *SMALL, "model.layers.conv1.block=choice(conv,split)",
+        tmp_path, "sweep", *OWN[:2], *SMALL, "model.layers.conv1.block=choice(conv,split)",
         "model.layers.conv1.width=range(4,13)", f"hydra/launcher={launcher}",
         "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "hydra.sweep.dir=sweep",
         "hydra.sweeper.on_end=[]", "hydra/sweeper/pruner=none",

@@ -15,8 +15,8 @@ HEAD = """# Settings of a run
 
 Every one can be changed on the command line (`optimizer.lr=0.05`) or in a file under `conf/`.
 `<name>` stands for a row of the network; what a row leaves out (null) comes from `model.defaults`.
-This page is made by `python -m budgetsweep.settings`; the defaults are the schema's, and the files
-in `conf/` may set others (`python -m budgetsweep.train --cfg job` shows what holds).
+This page is made by `budgetsweep settings`; the defaults are the schema's, and the files
+in `conf/` may set others (`budgetsweep train --cfg job` shows what holds).
 
 | setting | type | range | default | meaning |
 | --- | --- | --- | --- | --- |

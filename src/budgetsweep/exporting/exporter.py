@@ -33,8 +33,6 @@ from budgetsweep.network.cost import FLOAT_BYTES
 from budgetsweep.network.limits import measure
 from budgetsweep.runs.loading import SavedRun
 
-FORMATS = ("onnx", "torch", "int8")
-C_FORMATS = ("c", "c_int8")  # to be asked for: they need a generator and a compiler
 FILES = {
     "onnx": "network.onnx", "torch": "network.pt2", "int8": "network.int8.onnx",
     "c": "network.c", "c_int8": "network.int8.c",

@@ -1,4 +1,4 @@
-"""`python -m budgetsweep.report`: one HTML file about a sweep, a run or several seeds."""
+"""`budgetsweep report`: one HTML file about a sweep, a run or several seeds."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from budgetsweep.errors import UserError
 from budgetsweep.report import write_report
 
 _EPILOG = """examples:
-  python -m budgetsweep.report multirun/demo
-  python -m budgetsweep.report outputs/2026-01-31/12-00-00 --output run.html
+  budgetsweep report multirun/demo
+  budgetsweep report outputs/2026-01-31/12-00-00 --output run.html
 
 The file holds everything it needs: it opens offline, on a phone, and can be sent by mail.
 A sweep may still be running; the report then shows what there is. Nothing but the report is
@@ -26,7 +26,7 @@ More: docs/report.md
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m budgetsweep.report",
+        prog="budgetsweep report",
         description="Write one HTML file about a sweep, a run or several seeds.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -90,9 +90,9 @@ def scores(found: Runs) -> tuple[str, list[float]]:
     return "val_accuracy", []
 
 
-def command(overrides: list[str]) -> str:
+def command(overrides: list[str], name: str = "train") -> str:
     """The command that trains with these overrides."""
-    return " ".join(["python -m budgetsweep.train", *map(shlex.quote, overrides)])
+    return " ".join(["budgetsweep", name, *map(shlex.quote, overrides)])
 
 
 def _again(found: Runs, groups: dict[str, list[int]]) -> list[str]:
@@ -101,9 +101,9 @@ def _again(found: Runs, groups: dict[str, list[int]]) -> list[str]:
         runs = [found.runs[i] for i in places]
         seeds = ",".join(str(r.summary.get("seed")) for r in runs)
         own = [o for o in runs[0].overrides if not o.startswith("seed=")]
-        if len(runs) > 1:
-            own = ["--multirun", "hydra/sweeper=basic", *own]
-        lines.append(command([*own, f"seed={seeds}"]))
+        several = len(runs) > 1
+        own = ["hydra/sweeper=basic", *own] if several else own
+        lines.append(command([*own, f"seed={seeds}"], "sweep" if several else "train"))
     return lines
 
 

@@ -393,12 +393,12 @@ def again(sweep: Sweep) -> Sequence[str]:
         pass
     if not lines and sweep.winner and sweep.winner.run:
         own = " ".join(map(shlex.quote, sweep.winner.run.overrides))
-        lines += ["# the winner again, one run", f"python -m budgetsweep.train {own}"]
+        lines += ["# the winner again, one run", f"budgetsweep train {own}"]
     if lines:
         folder = shlex.quote(str(sweep.folder))
         lines += [
             "# the finalists against the reference, over seeds",
-            f"python -m budgetsweep.replicate {folder} --top 3 --seeds 5",
+            f"budgetsweep replicate {folder} --top 3 --seeds 5",
         ]
     return lines
 

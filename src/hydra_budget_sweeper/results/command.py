@@ -39,7 +39,12 @@ def setting(key: str, value: str) -> str:
 
 
 def program() -> str:
-    """Return how the running application is started from a shell."""
+    """Return how the running application is started from a shell.
+
+    One that is a command of a program of several says so in `sys.argv[0]`: `program command`.
+    """
+    if not Path(sys.argv[0]).exists():
+        return sys.argv[0]
     main = sys.modules.get("__main__")
     module = getattr(getattr(main, "__spec__", None), "name", None)
     if module is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna import Study
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
@@ -21,7 +21,7 @@ from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank
 from hydra_budget_sweeper.space.grammar import read_value
 from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.belonging import mark_of
-from hydra_budget_sweeper.study.place import JOURNAL
+from hydra_budget_sweeper.study.place import JOURNAL, StudyPlace
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import kind_of, note_of
 
@@ -115,6 +115,30 @@ def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
     named = [d for d in status.get("directions", ()) if d in ("minimize", "maximize")]
     directions = tuple(named) if named else ("minimize",) * max(1, n_values)
     return SweepResults(folder, trials, directions, status, unread)
+
+
+def open_sweep(folder: str | Path, storage: str | None = None) -> BaseStorage:
+    """Open the storage that keeps the study of the sweep in `folder`, as it is at any moment.
+
+    For Optuna's own tools, which may write to it.
+
+    Args:
+        folder: The sweep's (`hydra.sweep.dir`).
+        storage: The study's URL, where the folder's own note lacks the password.
+
+    Raises:
+        SweepError: There is no sweep, or its storage cannot be reached. No password is shown.
+    """
+    folder, mark = Path(folder), mark_of(Path(folder))
+    url, name = storage or mark.get("storage"), str(mark.get("study"))
+    if url is None and not (folder / JOURNAL).exists():
+        raise SweepError(f"{folder}: no sweep there ({JOURNAL}).")
+    try:
+        if url is not None:
+            _open_database(url, name)
+    except _Unreachable as error:
+        raise SweepError(str(error)) from None
+    return StudyPlace(folder, url, name).open_storage()
 
 
 class _Unreachable(Exception):
