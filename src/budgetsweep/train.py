@@ -50,7 +50,7 @@ def _train(cfg: DictConfig, hydra_cfg: HydraConf, sweeping: bool) -> float | lis
     try:
         config = to_config(cfg)
         if sweeping and not hydra_cfg.sweeper._target_.endswith("BasicSweeper"):
-            check_objectives(config.objectives, config.data.validation)
+            check_objectives(config.objectives, config.data.validation, config.target)
         folder = Path(hydra_cfg.runtime.output_dir)
         if sweeping:
             share(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)

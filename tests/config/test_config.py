@@ -36,7 +36,7 @@ KEYS = {
     "scheduler": "name warmup start_factor end_factor cycle_momentum step_epochs gamma",
     "trainer": "epochs batch_size eval_batch_size label_smoothing class_weights ema device threads precision memory_format compile first_look look_images test progress tensorboard",
     "budget": "max_parameters max_macs max_weight_bytes max_activation_bytes bits min_receptive_field fit",
-    "": "seed objectives resume",
+    "": "seed objectives target resume",
 }
 
 GROUPS = {

@@ -33,6 +33,7 @@ def train(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
     return train(folder, *SWEEP, f"hydra.sweep.dir={folder}", *overrides)
 
 
@@ -136,3 +137,30 @@ def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: s
     first = sweeper.pruner.get("min_resource")
     if first and ("optimizer.lr" in searched or "batch_size" in searched):
         assert first >= 55_000 // cfg.trainer.batch_size
+
+
+def test_the_smallest_network_that_holds_the_accuracy_wins_and_a_miss_costs_its_share(
+    tmp_path: Path,
+) -> None:
+    done = sweep(tmp_path, "objectives=[size_at_target]", "target=0.05", "hydra.sweeper.n_trials=2",
+                 "hydra/sweeper/pruner=none", "model.layers.conv1.width=choice(6,12)")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = summaries(tmp_path)
+    assert all(s["size_at_target"] == s["parameters"] for s in found)
+    results = OmegaConf.load(tmp_path / "optimization_results.yaml")
+    assert results.best_value == min(s["parameters"] for s in found)
+
+    missed = sweep(tmp_path / "missed", "objectives=[size_at_target]", "target=0.99", "seed=0,1",
+                   "hydra.sweeper.n_trials=2", "hydra/sweeper/pruner=none")  # fmt: skip
+    assert missed.returncode == 0, missed.stderr
+    for summary in summaries(tmp_path / "missed"):
+        too_many = (1 - summary["val_accuracy"]) - 0.01  # of the errors that the target allows
+        expected = summary["parameters"] * (1 + too_many / 0.001)
+        assert summary["size_at_target"] == pytest.approx(expected)
+
+
+def test_a_size_at_a_target_needs_one_before_any_training(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "objectives=[size_at_target]", "seed=0,1")
+    assert done.returncode and "target=null" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not summaries(tmp_path)

@@ -36,14 +36,25 @@ def to_config(cfg: DictConfig) -> Config:
     return config
 
 
-def check_objectives(objectives: Sequence[str], validation: int | str) -> None:
+def check_objectives(
+    objectives: Sequence[str], validation: int | str, target: float | None
+) -> None:
     """Hold what a sweep is to optimize against what a run can give.
 
     Raises:
-        SettingError: a figure is unknown, or of validation images where there are none.
+        SettingError: a figure is unknown, of validation images where there are none, or of a target
+            that is not set.
     """
     _check_names(objectives)
-    if validation == 0 and any(name.startswith("val_") for name in objectives):
+    if "size_at_target" in objectives and target is None:
+        raise SettingError(
+            "target",
+            "null",
+            "size_at_target needs the validation accuracy to hold.",
+            "Set target=0.99.",
+        )
+    of_validation = [n for n in objectives if n.startswith("val_") or n == "size_at_target"]
+    if validation == 0 and of_validation:
         raise SettingError(
             "objectives",
             f"[{','.join(objectives)}]",

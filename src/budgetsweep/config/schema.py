@@ -22,7 +22,9 @@ else:
 from budgetsweep.own import Own
 
 # Figures of a run's summary that a sweep may optimize.
-OBJECTIVES = ("val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes")
+OBJECTIVES = (
+    "val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes", "size_at_target",
+)  # fmt: skip
 # What a row can name; a program's own join them (`budgetsweep.own`).
 BLOCKS = ("conv", "basic", "inverted")
 ACTIVATIONS = (
@@ -409,5 +411,12 @@ class Config:
     seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**32)
     objectives: list[str] = setting(
         ["val_loss"], f"what a sweep gets back of each run; several of {', '.join(OBJECTIVES)}"
+    )
+    target: float | None = setting(
+        None,
+        "validation accuracy that size_at_target asks of a network, share: its parameters where it has "
+        "that, once more for every tenth of the allowed errors above them",
+        gt=0,
+        lt=1,
     )
     resume: bool = setting(False, "go on from the checkpoint in the run's folder, if there is one")

@@ -39,7 +39,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
         data = resolve(data)
         check(budget, "budget.")
         limits(budget)
-        check_objectives(cfg.objectives, data.validation)
+        check_objectives(cfg.objectives, data.validation, cfg.target)
     except SettingError as error:  # no candidate's fault: none could do better
         raise SweepError(str(error)) from None
     try:

@@ -18,7 +18,7 @@ from budgetsweep.runs.statistics import interval
 
 RESULT = "replication"
 # Settings that may differ between runs of one configuration: they change no result.
-_FREE = {"seed", "resume", "objectives"}
+_FREE = {"seed", "resume", "objectives", "target"}
 _FREE_OF_TRAINER = {"progress", "tensorboard", "threads", "test"}
 _FREE_OF_DATA = {"root", "mirror", "download"}
 

@@ -18,7 +18,7 @@ from budgetsweep.folders import CHECKPOINT
 # and how the same sums are computed. Threads, and torch's compiler, change their last bits; the
 # number format is the checkpoint's own, whatever is set.
 _FREE = {
-    "resume", "objectives", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
+    "resume", "objectives", "target", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
     "trainer.compile", "trainer.first_look", "trainer.look_images", "trainer.test",
 }  # fmt: skip

@@ -35,6 +35,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "train_loss": last["train_loss"],
         "val_loss": last["val_loss"],
         "val_accuracy": last["val_accuracy"],
+        "size_at_target": size_at_target(cost.parameters, last["val_accuracy"], config.target),
         "test_loss": test.loss if test else None,
         "test_accuracy": test.accuracy if test else None,
         "train_seconds": clock.train,
@@ -57,6 +58,17 @@ def summarize(run: Run) -> dict[str, Any]:
         "versions": versions(),
         "git_commit": git_commit(),
     }
+
+
+def size_at_target(parameters: int, accuracy: float | None, target: float | None) -> float | None:
+    """What a search for the smallest network minimizes: the size, and more where the target is missed.
+
+    A size alone would tell a search nothing of how near a network came: every tenth of the allowed
+    errors, 1 - target, above them counts as much as the network once more.
+    """
+    if accuracy is None or target is None:
+        return None
+    return parameters * (1 + max(0.0, target - accuracy) / (0.1 * (1 - target)))
 
 
 def per_class(
