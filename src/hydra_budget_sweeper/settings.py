@@ -33,6 +33,7 @@ class Settings(BudgetSweeperConf):
         for name in _POSITIVE_SECONDS:
             seconds = getattr(self, name)
             self._require(seconds is None or seconds > 0, name, "above 0 seconds")
+        self._check_finalists()
         for direction in self.directions:
             if direction not in ("minimize", "maximize"):
                 raise SweepError(
@@ -44,6 +45,22 @@ class Settings(BudgetSweeperConf):
         """One direction for each objective."""
         many = self.direction if isinstance(self.direction, list | tuple) else [self.direction]
         return tuple(getattr(d, "name", str(d)) for d in many)
+
+    def _check_finalists(self) -> None:
+        count, seeds = self.finalists.count, self.finalists.seeds
+        name = "hydra.sweeper.finalists"
+        if count < 0:
+            raise SweepError(f"{name}.count must be 0 (none) or more, but got {count}.")
+        if not seeds or min(seeds) < 1 or sorted(set(seeds)) != seeds:
+            raise SweepError(
+                f"{name}.seeds must be how many seeds a candidate has had after each round, rising "
+                f"from 1 or more, such as [2,4], but got {seeds}."
+            )
+        if count and len(self.directions) > 1:
+            raise SweepError(
+                f"{name}.count={count}: of several objectives no mean is the best. Search for one "
+                f"(hydra.sweeper.direction), or leave the finalists out ({name}.count=0)."
+            )
 
     def _require(self, holds: bool, name: str, allowed: str) -> None:
         if not holds:

@@ -3,7 +3,8 @@
 import logging
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.finals import Finals, rules_of
 from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, BestFile
 from hydra_budget_sweeper.results.command import setting
-from hydra_budget_sweeper.results.leaderboard import Leaderboard, rank
+from hydra_budget_sweeper.results.finalists import FinalistsMonitor, verdict
+from hydra_budget_sweeper.results.leaderboard import Leaderboard, Winner, rank
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
@@ -31,6 +33,7 @@ from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
+from hydra_budget_sweeper.study.finalists import Rules, Standing, open_finalists, standing_of
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, place_of
 from hydra_budget_sweeper.study.rehearsal import rehearse
@@ -122,13 +125,20 @@ class Sweep:
                 identity_of(settings, self.space, self.base),
                 settings.free_settings,
             )
+            rules = self._rules()
+            self.finalists = open_finalists(self.store, rules) if rules else None
         refuse_pickles(self.store, sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        leaderboard = Leaderboard(self.folder, watched.study(), self.space)
+        self.watched_finalists = open_finalists(watched, rules) if rules else None
+        self.leaderboard = Leaderboard(
+            self.folder, watched.study(), self.space, self.watched_finalists
+        )
         self.best_file = BestFile(self.folder, context.config_loader, config, self.composer)
         live = sys.stderr.isatty()
-        self.monitor = Monitor(watched, self.run_id, settings, leaderboard, self.best_file, live)
+        self.monitor = Monitor(
+            watched, self.run_id, settings, self.leaderboard, self.best_file, live
+        )
         self.tally = Tally(self.store.study())
         seed = seed_of(self.store, settings.sampler)
         self.plan = Plan(
@@ -164,6 +174,7 @@ class Sweep:
                 self._look_at_space()
                 self.monitor.start()
                 Rounds(self.workers, self.plan, self.tally).go_on_until(self._is_done)
+                self._run_finalists()
             state = "finished"
         except KeyboardInterrupt:
             pass
@@ -184,16 +195,49 @@ class Sweep:
         """Compose one candidate, so that a wrong key or value shows before anything starts."""
         first: Params = {a.name: a.probes()[0] for a in self.space.axes}
         overrides = self.space.overrides(self.space.without_inactive(first))
-        try:
+        with self._told("a candidate"):
             composer = Composer(self.context.config_loader, self.config)
             self.base = composer.compose(overrides, 0).task
+        return tuple(overrides), composer
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Tell in a sentence why `what` cannot be composed."""
+        try:
+            yield
         except (HydraException, OmegaConfBaseException) as error:
             if missing := missing_setting(str(error), self.known):
-                raise SweepError(f"Cannot compose a candidate: {missing}") from None
+                raise SweepError(f"Cannot compose {what}: {missing}") from None
             lines = [line for line in str(error).splitlines() if line.strip()]
             cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""
-            raise SweepError(f"Cannot compose a candidate: {' '.join(lines)}{cause}") from None
-        return tuple(overrides), composer
+            raise SweepError(f"Cannot compose {what}: {' '.join(lines)}{cause}") from None
+
+    def _rules(self) -> Rules | None:
+        """Hold the finalists' settings to a candidate."""
+        if not self.settings.finalists.count:
+            return None
+        rules = rules_of(self.settings, self.space, self.base)
+        with self._told("the finalists' runs"):
+            self.composer.compose(rules.applied(self.example, rules.first_seed), 0)
+        return rules
+
+    def _standing(self) -> Standing:
+        assert self.finalists is not None
+        ranked = rank(self.tally.finished, self.store.study())
+        return standing_of(self.finalists, [t for place, t in ranked if place is not None])
+
+    def _run_finalists(self) -> None:
+        """Train the best again under other seeds, unless the time is up."""
+        if self.finalists is None or self.watched_finalists is None or self.monitor.time_is_up():
+            return
+        self.monitor.rest()
+        finals = Finals(self.plan, self.finalists, self.workers, self._standing)
+        monitor = FinalistsMonitor(self.monitor, self.watched_finalists, finals.settings)
+        monitor.start()
+        try:
+            finals.run()
+        finally:
+            monitor.rest()
 
     def _announce(self) -> None:
         self.tally.refresh()
@@ -250,13 +294,15 @@ class Sweep:
     def _release_trials(self) -> None:
         """Leave no trial of this start RUNNING: the next start takes it up."""
         self.store = self._open_store()
+        stores = [self.store]
+        if self.finalists is not None:
+            stores.append(self.store.sibling(self.finalists.name))
         with exclusive(self.folder / WORKERS / "claim.lock"):
-            tally = Tally(self.store.study())
-            tally.refresh()
-            for trial in tally.open:
-                note = note_of(trial)
-                if trial.state.name == "RUNNING" and note.run == self.run_id:
-                    self.store.put_back(note.worker, trial.number)
+            for store in stores:
+                for trial in store.trials():
+                    note = note_of(trial)
+                    if trial.state.name == "RUNNING" and note.run == self.run_id:
+                        store.put_back(note.worker, trial.number)
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
@@ -273,28 +319,29 @@ class Sweep:
         place = setting("hydra.sweep.dir", str(self.folder))
         print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 
-    def _write_best(self) -> FrozenTrial | None:
+    def _write_best(self) -> Winner | None:
         """Write the winner down, with several objectives the first of the front."""
-        place, first = next(
-            iter(rank(self.monitor.tally.finished, self.store.study())), (None, None)
-        )
-        if first is None or place != 1:
+        winner = self.leaderboard.winner(self.monitor.tally)
+        if winner is None:
             return None
         try:
-            self.best_file.write(note_of(first).overrides, first.number)
+            self.best_file.write(winner)
         except OSError as error:
             log.warning("Cannot write %s: %s", self.folder / BEST, error)
-        return first
+        return winner
 
-    def _say_best(self, best: FrozenTrial | None) -> None:
-        if best is None:
+    def _say_best(self, winner: Winner | None) -> None:
+        if winner is None:
             reason = self.store.stopped(self.run_id)
             raise SweepError(
                 f"No trial was trained to its end in {self.folder}"
                 + (f": {reason.reason}." if reason else ".")
             )
-        value = best.values[0] if len(best.values) == 1 else best.values
-        log.info("Best value: %s", value)
+        if (standing := self.leaderboard.standing(self.monitor.tally)) is not None:
+            for line in verdict(standing):
+                log.info("%s", line)
+        best = winner.trial
+        log.info("Best value: %s", best.values[0] if len(best.values) == 1 else best.values)
         log.info("Best parameters: %s", self.space.decode(best.params))
         log.info("Run it again: see %s", self.folder / BEST)
 

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.results.command import rerun_command
+from hydra_budget_sweeper.results.leaderboard import Winner
 from hydra_budget_sweeper.space.grammar import override_text
 
 BEST = "best.yaml"
@@ -37,21 +38,21 @@ class BestFile:
         self._master = master
         self._composer = composer
 
-    def write_command(self, overrides: Sequence[str], number: int) -> None:
+    def write_command(self, winner: Winner) -> None:
         """Write the command alone, while the sweep goes on."""
-        self._write(self._head(overrides, number))
+        self._write(self._head(winner))
 
-    def write(self, overrides: Sequence[str], number: int) -> None:
+    def write(self, winner: Winner) -> None:
         """Write the command, and the settings if they are found to be the winner's."""
-        head = self._head(overrides, number)
-        self._write(head + self._experiment(overrides))
-        if not self._is_exact(overrides, number):
+        head = self._head(winner)
+        self._write(head + self._experiment(winner.overrides))
+        if not self._is_exact(winner.overrides, winner.trial.number):
             self._write(head + "# An experiment file cannot say all of it: use the command.\n")
 
-    def _head(self, overrides: Sequence[str], number: int) -> str:
+    def _head(self, winner: Winner) -> str:
         return (
-            f"# @package _global_\n# Run it: {rerun_command(self._master, overrides)}\n"
-            f"# Trial {number} of the sweep, its best.\n"
+            f"# @package _global_\n# Run it: {rerun_command(self._master, winner.overrides)}\n"
+            f"# Trial {winner.trial.number} of the sweep, {winner.told}.\n"
         )
 
     def _write(self, text: str) -> None:

@@ -14,30 +14,77 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.finalists import Standing, standing_of
+from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
 
 LEADERBOARD, TABLE = "leaderboard.json", "leaderboard.csv"
 SUMMARY, STOCK_RESULTS = "sweep.json", "optimization_results.yaml"
 HEADINGS = ["rank", "trial", "state", "value", "seconds", "folder", "retries", "duplicate_of"]
+OVER_SEEDS = ["mean", "sd", "n", "single_run_rank"]  # of finalists, where there are any
+
+Ranked = list[tuple[int | None, FrozenTrial]]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial, what it is run again with, and what it is in words."""
+
+    trial: FrozenTrial
+    overrides: tuple[str, ...]
+    told: str = "its best"
 
 
 @dataclass
 class Leaderboard:
-    """Writes the tables of one sweep folder."""
+    """Writes the tables of one sweep folder.
+
+    Args:
+        finalists: Their study, if there are to be any.
+    """
 
     folder: Path
     study: Study
     space: Space
+    finalists: StudyStore | None = None
 
-    def write(self, tally: Tally, summary: dict[str, Any]) -> None:
-        """Rewrite every file from what the study holds now."""
-        ranked = rank(tally.finished, self.study)
+    def write(self, tally: Tally, summary: dict[str, Any]) -> Winner | None:
+        """Rewrite every file from what the study holds now; return who is best."""
+        ranked, standing = self._ranked(tally)
         rows = [self._row(place, trial) for place, trial in ranked]
+        headings = HEADINGS
+        if standing is not None:
+            headings = [*HEADINGS, *OVER_SEEDS]
+            known = {f.trial.number: f for f in standing.finalists}
+            for row in rows:
+                row |= {h: getattr(known.get(row["trial"]), h, None) for h in OVER_SEEDS}
         self._write_json(LEADERBOARD, rows)
-        write_atomically(self.folder / TABLE, _csv(rows))
+        write_atomically(self.folder / TABLE, _csv(rows, headings))
+        winner = _winner(ranked, standing)
+        if standing is not None and winner is not None:
+            summary |= {"best_trial": winner.trial.number, "best_value": winner.trial.value}
+            summary["finalists"] = standing.told()
         self._write_json(SUMMARY, summary)
-        write_atomically(self.folder / STOCK_RESULTS, self._stock(ranked))
+        write_atomically(self.folder / STOCK_RESULTS, self._stock(ranked, standing))
+        return winner
+
+    def winner(self, tally: Tally) -> Winner | None:
+        """Return the best finalist, or the best single run; None while there is neither."""
+        return _winner(*self._ranked(tally))
+
+    def standing(self, tally: Tally) -> Standing | None:
+        """Return how the finalists stand; None where none are asked for."""
+        return self._ranked(tally)[1]
+
+    def _ranked(self, tally: Tally) -> tuple[Ranked, Standing | None]:
+        ranked = rank(tally.finished, self.study)
+        if self.finalists is None:
+            return ranked, None
+        single = [trial for place, trial in ranked if place is not None]
+        standing = standing_of(self.finalists, single)
+        places = list(enumerate((f.trial for f in standing.finalists), start=1))
+        return [*places, *ranked[len(places) :]], standing
 
     def _write_json(self, name: str, content: Any) -> None:
         write_atomically(self.folder / name, json.dumps(content, indent=1, default=str) + "\n")
@@ -63,7 +110,7 @@ class Leaderboard:
             row["error"] = note.error
         return row
 
-    def _stock(self, ranked: Sequence[tuple[int | None, FrozenTrial]]) -> str:
+    def _stock(self, ranked: Ranked, standing: Standing | None) -> str:
         best = [trial for place, trial in ranked if place == 1]
         results: dict[str, Any] = {"name": "optuna"}
         if len(self.study.directions) > 1:
@@ -74,10 +121,12 @@ class Leaderboard:
         else:
             results["best_params"] = self.space.decode(best[0].params) if best else {}
             results["best_value"] = best[0].values[0] if best else None
+        if standing is not None and (first := standing.winner) is not None:
+            results.update({f"best_{name}": getattr(first, name) for name in ("mean", "sd", "n")})
         return OmegaConf.to_yaml(OmegaConf.create(results))
 
 
-def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, FrozenTrial]]:
+def rank(trials: Sequence[FrozenTrial], study: Study) -> Ranked:
     """Order trials, the best first; those without a final value come last, unranked.
 
     With several objectives rank 1 is the Pareto front, in the order of the first objective; the
@@ -86,7 +135,7 @@ def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, 
     signs = [-1.0 if d.name == "MAXIMIZE" else 1.0 for d in study.directions]
     valued = [t for t in trials if _counts(t)]
     valued.sort(key=lambda t: ([s * v for s, v in zip(signs, t.values, strict=True)], t.number))
-    ranked: list[tuple[int | None, FrozenTrial]] = list(enumerate(valued, start=1))
+    ranked: Ranked = list(enumerate(valued, start=1))
     if len(signs) > 1:
         front = {t.number for t in study.best_trials}
         ranked = [(1, t) for t in valued if t.number in front]
@@ -96,6 +145,16 @@ def rank(trials: Sequence[FrozenTrial], study: Study) -> list[tuple[int | None, 
     return ranked + [(None, t) for t in rest]
 
 
+def _winner(ranked: Ranked, standing: Standing | None) -> Winner | None:
+    first = next((trial for place, trial in ranked if place == 1), None)
+    if first is None:
+        return None
+    overrides = tuple(note_of(first).overrides)
+    if standing is None or (best := standing.winner) is None:
+        return Winner(first, overrides)
+    return Winner(first, (*overrides, *standing.rules.overrides), f"its best finalist: {best}")
+
+
 def _counts(trial: FrozenTrial) -> bool:
     """Whether a trial's value is its own and may win."""
     if trial.state is not TrialState.COMPLETE or not trial.values:
@@ -103,16 +162,16 @@ def _counts(trial: FrozenTrial) -> bool:
     return not is_over_budget(trial) and kind_of(trial) != "duplicates"
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]], headings: list[str]) -> str:
     names = sorted({name for row in rows for name in row["params"]})
     limits = sorted({name for row in rows for name in row["violations"]})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*HEADINGS, *names, *(f"violation:{name}" for name in limits)])
+    writer.writerow([*headings, *names, *(f"violation:{name}" for name in limits)])
     for row in rows:
         params, violations = row["params"], row["violations"]
         writer.writerow(
-            [row[h] for h in HEADINGS]
+            [row[h] for h in headings]
             + [_cell(params, name) for name in names]
             + [_cell(violations, name) for name in limits]
         )

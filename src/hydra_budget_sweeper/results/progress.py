@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from optuna.trial import TrialState
@@ -13,7 +14,7 @@ from hydra_budget_sweeper.results.leaderboard import Leaderboard
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import describe_failure, note_of
+from hydra_budget_sweeper.study.trials import describe_failure
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +64,15 @@ class Monitor:
         self._trained_before = self.tally.trained
         self._thread.start()
 
-    def end(self, state: str, reason: str | None = None) -> None:
-        """Stop following and write everything once more."""
+    def rest(self) -> None:
+        """Follow no more; the files stay as they are."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def end(self, state: str, reason: str | None = None) -> None:
+        """Stop following and write everything once more."""
+        self.rest()
         self.state, self.reason = state, reason
         self.tally.refresh()
         self.write()
@@ -78,10 +83,9 @@ class Monitor:
     def write(self) -> None:
         """Rewrite the tables; one that cannot be written stays as it was."""
         try:
-            self._leaderboard.write(self.tally, self.summary())
-            best = self.tally.best()
-            if best is not None:
-                self._best_file.write_command(note_of(best).overrides, best.number)
+            winner = self._leaderboard.write(self.tally, self.summary())
+            if winner is not None:
+                self._best_file.write_command(winner)
         except OSError as error:
             self._complain(f"Cannot write the results just now: {error}")
 
@@ -118,9 +122,11 @@ class Monitor:
         ]
         if (best := self.tally.best()) is not None:
             parts.append(f"best {best.values[0]:.6g} (trial {best.number})")
+        return ", ".join([*parts, *self._left()])
+
+    def _left(self) -> Iterator[str]:
         if self.state == "running" and (left := self._seconds_left()) is not None:
-            parts.append(f"{_duration(left)} left")
-        return ", ".join(parts)
+            yield f"{_duration(left)} left"
 
     def _seconds_left(self) -> float | None:
         """By the pace since the first trial began; one that is under way counts as half done."""
@@ -163,10 +169,13 @@ class Monitor:
             self._complaints.add(problem)
             log.warning("%s", problem)
 
-    def _check_timeout(self) -> None:
+    def time_is_up(self) -> bool:
         limit = self._settings.timeout
-        if limit is not None and time.monotonic() - self._start > limit:
-            reason = f"hydra.sweeper.timeout={limit:g} s is over"
+        return limit is not None and time.monotonic() - self._start > limit
+
+    def _check_timeout(self) -> None:
+        if self.time_is_up():
+            reason = f"hydra.sweeper.timeout={self._settings.timeout:g} s is over"
             self._store.stop(self._run, Stop(reason, error=False))
 
     def _show_live(self) -> None:

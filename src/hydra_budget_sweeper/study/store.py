@@ -13,12 +13,13 @@ with the claim lock held, for none of it is a single write.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
 from optuna import Study
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -62,6 +63,12 @@ class StudyStore:
         self._id = storage.get_study_id_from_name(name)
         self._sampler, self._pruner = sampler, pruner
         self.directions: list[StudyDirection] = storage.get_study_directions(self._id)
+
+    def sibling(self, name: str) -> "StudyStore":
+        """Return another study of the storage, created with the same directions if need be."""
+        with suppress(DuplicatedStudyError):
+            self._storage.create_new_study(self.directions, name)
+        return StudyStore(self._storage, name)
 
     def study(self) -> Study:
         """Return the study as Optuna has it; a new one knows nothing that may be out of date."""
@@ -107,6 +114,10 @@ class StudyStore:
         trial = self.study().ask()
         self.update_note(trial.number, worker=owner, run=run)
         return trial
+
+    def create(self, trial: FrozenTrial) -> Trial:
+        """Create a trial as it is given, in one write."""
+        return Trial(self.study(), self._storage.create_new_trial(self._id, trial))
 
     def claim(self, number: int, owner: str, run: str) -> Trial | None:
         """Take up a trial that waits, for `owner`; None if something else was faster."""

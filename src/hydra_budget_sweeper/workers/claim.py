@@ -1,9 +1,11 @@
 """Which trial comes next: interrupted ones, enqueued ones, then the sampler's proposals."""
 
 import logging
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hydra_budget_sweeper.study.finalists import Run, runs_in
 from hydra_budget_sweeper.study.stopping import reason_to_stop
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.tally import Tally
@@ -31,6 +33,8 @@ def propose(session: Session) -> Trial | None:
     if reason := reason_to_stop(session.settings, tally, session.plan.run):
         session.store.stop(session.plan.run, reason)
         return None
+    if session.plan.runs is not None:
+        return _begin(session, session.plan.runs)
     full = tally.claimed >= session.settings.n_trials
     waiting = _first_waiting(tally, started_only=full)
     if waiting is None and full:
@@ -42,6 +46,18 @@ def propose(session: Session) -> Trial | None:
         return session.store.ask(session.name, session.plan.run)
     trial = session.store.claim(waiting.number, session.name, session.plan.run)
     return propose(session) if trial is None else trial
+
+
+def _begin(session: Session, runs: Sequence[Run]) -> Trial | None:
+    """Return the first of the runs that nobody has begun, or that waits to be gone on with."""
+    begun = runs_in(session.store.trials())
+    for run in runs:
+        trial = begun.get(run.key)
+        if trial is None:
+            return session.store.create(run.begun_by(session.name, session.plan.run))
+        if trial.state is TrialState.WAITING:
+            return session.store.claim(trial.number, session.name, session.plan.run)
+    return None
 
 
 def _first_waiting(tally: Tally, started_only: bool) -> FrozenTrial | None:

@@ -64,7 +64,7 @@ class TrialLoop:
         try:
             if note.started is not None:
                 return self._again(trial, note)
-            overrides = self._suggest(trial)
+            overrides = note.overrides or self._suggest(trial)
             candidate = self.session.composer.compose(overrides, trial.number)
             violations = self.plan.constraints.judge(candidate)
             digest = candidate.fingerprint
@@ -116,11 +116,12 @@ class TrialLoop:
             if (over := excess(violations)) > 0:
                 self._tell_over_budget(trial, over)
                 return False
-            if self._is_duplicate(trial, digest):
-                return False
-            if tally.claimed >= self.session.settings.n_trials:
-                self.store.put_back(self.session.name, trial.number)
-                return False
+            if self.plan.runs is None:
+                if self._is_duplicate(trial, digest):
+                    return False
+                if tally.claimed >= self.session.settings.n_trials:
+                    self.store.put_back(self.session.name, trial.number)
+                    return False
             folder = self._make_folder(trial, candidate)
             overrides = list(candidate.overrides)
             self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
@@ -132,7 +133,8 @@ class TrialLoop:
         self.store.tell(self.session.name, trial.number, state, values)
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
-        wanted, tally = candidate.subdir, self.session.tally
+        tally = self.session.tally
+        wanted = note_of(self.store.trial(trial.number)).folder or candidate.subdir
 
         def is_taken(name: str) -> bool:
             return any(note_of(t).folder == name for t in (*tally.open, *tally.finished))

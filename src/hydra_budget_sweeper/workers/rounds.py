@@ -8,6 +8,7 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.study.finalists import runs_in
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
@@ -62,6 +63,13 @@ class Rounds:
     def n_claimable(self) -> int:
         """Count the trials that a worker could take: to propose, waiting, or left by the dead."""
         self._tally.refresh()
+        if (runs := self._plan.runs) is not None:
+            begun = runs_in((*self._tally.open, *self._tally.finished))
+            return sum(
+                (trial := begun.get(run.key)) is None
+                or not (trial.state.is_finished() or self._is_held(trial))
+                for run in runs
+            )
         to_propose = self._plan.settings.n_trials - self._tally.claimed
         return max(0, to_propose) + self._n_left()
 

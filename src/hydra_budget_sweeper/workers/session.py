@@ -18,6 +18,7 @@ from hydra_budget_sweeper.compose import Composer
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.finalists import Run
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
 from hydra_budget_sweeper.study.pruner import build_pruner
 from hydra_budget_sweeper.study.sampler import SeededSampler
@@ -46,6 +47,7 @@ class Plan:
     example: tuple[str, ...]
     quiet: bool
     still: Mapping[str, str] = field(default_factory=dict)
+    runs: tuple[Run, ...] | None = None  # all there is to train; None: what the sampler proposes
 
     @property
     def hidden(self) -> Path:

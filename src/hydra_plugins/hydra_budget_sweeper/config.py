@@ -88,6 +88,24 @@ class WilcoxonPrunerConfig(PrunerConfig):
 
 
 @dataclass
+class FinalistsConf:
+    """The best candidates are trained again under other seeds, and the best mean wins."""
+
+    # candidates of the first round, the best complete trials; 0: none, a single run decides
+    count: int = 0
+
+    # seeds that each candidate has had after the first round, after the second, ...; the better half
+    # of the candidates goes on from each to the next
+    seeds: list[int] = field(default_factory=lambda: [2, 4])
+
+    # the setting that holds the seed, a whole number; the search's own is not used again
+    key: str = "seed"
+
+    # overrides added to these runs, such as [epochs=20]
+    overrides: list[str] = field(default_factory=list)
+
+
+@dataclass
 class BudgetSweeperConf:
     """The stock Optuna sweeper's settings, with the same defaults, then what is new.
 
@@ -162,6 +180,9 @@ class BudgetSweeperConf:
 
     # times a trial is run again, in its own folder, after its worker died without progress
     max_retries: int = 2
+
+    # the best candidates, trained again under other seeds after n_trials
+    finalists: FinalistsConf = field(default_factory=FinalistsConf)
 
     # overrides added when an interrupted trial is run again, such as [resume=true]
     retry_overrides: list[str] = field(default_factory=list)
