@@ -11,13 +11,22 @@ from hydra_budget_sweeper.reporting import report
 
 if TYPE_CHECKING:
     from hydra_budget_sweeper.results.reading import (
+        SweepFinalist,
         SweepResults,
         SweepTrial,
         open_sweep,
         read_sweep,
     )
 
-__all__ = ["SweepError", "SweepResults", "SweepTrial", "open_sweep", "read_sweep", "report"]
+__all__ = [
+    "SweepError",
+    "SweepFinalist",
+    "SweepResults",
+    "SweepTrial",
+    "open_sweep",
+    "read_sweep",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -93,7 +93,7 @@ class Finals:
         now = standing()
         self.settings = replace(
             plan.settings,
-            n_trials=now.rules.n_runs(len(now.finalists)),
+            n_trials=sum(now.rules.n_runs(len(now.finalists))),
             pruner=OmegaConf.create({"_target_": "optuna.pruners.NopPruner"}),
         )
         self._plan = replace(
@@ -114,6 +114,8 @@ class Finals:
             plan = replace(self._plan, runs=missing)
             rounds = Rounds(self._workers, plan, Tally(self._store.study()))
             rounds.go_on_until(lambda: self._is_stopped() or self._has_changed(missing))
+        if (stop := self._store.stopped(self._plan.run)) is not None:
+            log.info("%s", stop.reason)
 
     def _has_changed(self, missing: Sequence[Run]) -> bool:
         return [run.key for run in self._standing().missing] != [run.key for run in missing]

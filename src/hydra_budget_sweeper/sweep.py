@@ -23,7 +23,7 @@ from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.results.best import BEST, BestFile
 from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.finalists import FinalistsMonitor, verdict
-from hydra_budget_sweeper.results.leaderboard import Leaderboard, Winner, rank
+from hydra_budget_sweeper.results.leaderboard import Leaderboard, Winner, rank_with_finalists
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
@@ -33,7 +33,13 @@ from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params
-from hydra_budget_sweeper.study.finalists import Rules, Standing, open_finalists, standing_of
+from hydra_budget_sweeper.study.finalists import (
+    Rules,
+    Standing,
+    finalists_of,
+    open_finalists,
+    standing_of,
+)
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, place_of
 from hydra_budget_sweeper.study.rehearsal import rehearse
@@ -109,6 +115,7 @@ class Sweep:
         self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
         self.on_end = [functions.load(name, "on_end") for name in settings.on_end]
         self.example, self.composer = self._compose_example()
+        self.rules = self._rules()
         rehearse(
             sampler,
             self.space,
@@ -125,19 +132,22 @@ class Sweep:
                 identity_of(settings, self.space, self.base),
                 settings.free_settings,
             )
-            rules = self._rules()
-            self.finalists = open_finalists(self.store, rules) if rules else None
+            self.finalists = self._finalists_in(self.store)
         refuse_pickles(self.store, sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
-        self.watched_finalists = open_finalists(watched, rules) if rules else None
-        self.leaderboard = Leaderboard(
-            self.folder, watched.study(), self.space, self.watched_finalists
-        )
+        beside = self._finalists_in(watched)
+        self.leaderboard = Leaderboard(self.folder, watched.study(), self.space, beside)
         self.best_file = BestFile(self.folder, context.config_loader, config, self.composer)
         live = sys.stderr.isatty()
         self.monitor = Monitor(
-            watched, self.run_id, settings, self.leaderboard, self.best_file, live
+            watched,
+            self.run_id,
+            settings,
+            self.leaderboard,
+            self.best_file,
+            live,
+            self._seconds_for_finalists,
         )
         self.tally = Tally(self.store.study())
         seed = seed_of(self.store, settings.sampler)
@@ -221,18 +231,33 @@ class Sweep:
             self.composer.compose(rules.applied(self.example, rules.first_seed), 0)
         return rules
 
+    def _finalists_in(self, search: StudyStore) -> StudyStore | None:
+        """Open the finalists' study; what an earlier start found of them stands in any case."""
+        return open_finalists(search, self.rules) if self.rules else finalists_of(search)
+
+    def _seconds_for_finalists(self) -> float:
+        """Say how much of the timeout the search leaves to its finalists: at most half of it."""
+        if self.rules is None:
+            return 0.0
+        needed = self.rules.seconds(self.monitor.tally.finished, self.workers.most)
+        return min(needed, (self.settings.timeout or 0.0) / 2)
+
     def _standing(self) -> Standing:
-        assert self.finalists is not None
-        ranked = rank(self.tally.finished, self.store.study())
-        return standing_of(self.finalists, [t for place, t in ranked if place is not None])
+        study, finished = self.store.study(), self.tally.finished
+        _, standing = rank_with_finalists(finished, study, self.finalists)
+        assert standing is not None
+        return standing
 
     def _run_finalists(self) -> None:
         """Train the best again under other seeds, unless the time is up."""
-        if self.finalists is None or self.watched_finalists is None or self.monitor.time_is_up():
+        beside = self.leaderboard.finalists
+        if not self.rules or not self.finalists or not beside or not self._standing().missing:
+            return
+        if self.monitor.seconds_to_timeout() < 0:
             return
         self.monitor.rest()
         finals = Finals(self.plan, self.finalists, self.workers, self._standing)
-        monitor = FinalistsMonitor(self.monitor, self.watched_finalists, finals.settings)
+        monitor = FinalistsMonitor(self.monitor, beside, finals.settings)
         monitor.start()
         try:
             finals.run()
@@ -340,9 +365,8 @@ class Sweep:
         if (standing := self.leaderboard.standing(self.monitor.tally)) is not None:
             for line in verdict(standing):
                 log.info("%s", line)
-        best = winner.trial
-        log.info("Best value: %s", best.values[0] if len(best.values) == 1 else best.values)
-        log.info("Best parameters: %s", self.space.decode(best.params))
+        log.info("Best value: %s", winner.value)
+        log.info("Best parameters: %s", self.space.decode(winner.trial.params))
         log.info("Run it again: see %s", self.folder / BEST)
 
 

@@ -44,8 +44,10 @@ class FinalistsMonitor(Monitor):
 def verdict(standing: Standing) -> Iterator[str]:
     """Say who wins, and how far single runs would have misled."""
     winner, finalists = standing.winner, standing.finalists
+    if n := len(standing.missing):
+        yield f"{n} runs of the finalists are still to be done; only rounds that are over count"
     if winner is None:
-        yield "No finalist has been through a whole round: the best single run stays the winner"
+        yield "No finalist has been through a round: the best single run stays the winner"
         return
     yield f"Trial {winner.trial.number} is the best of {len(finalists)} finalists: {winner}"
     best_single = next(f for f in finalists if f.single_run_rank == 1)

@@ -35,6 +35,11 @@ class Winner:
     overrides: tuple[str, ...]
     told: str = "its best"
 
+    @property
+    def value(self) -> float | list[float]:
+        """Its own run's, one for each objective."""
+        return self.trial.values[0] if len(self.trial.values) == 1 else self.trial.values
+
 
 @dataclass
 class Leaderboard:
@@ -78,13 +83,7 @@ class Leaderboard:
         return self._ranked(tally)[1]
 
     def _ranked(self, tally: Tally) -> tuple[Ranked, Standing | None]:
-        ranked = rank(tally.finished, self.study)
-        if self.finalists is None:
-            return ranked, None
-        single = [trial for place, trial in ranked if place is not None]
-        standing = standing_of(self.finalists, single)
-        places = list(enumerate((f.trial for f in standing.finalists), start=1))
-        return [*places, *ranked[len(places) :]], standing
+        return rank_with_finalists(tally.finished, self.study, self.finalists)
 
     def _write_json(self, name: str, content: Any) -> None:
         write_atomically(self.folder / name, json.dumps(content, indent=1, default=str) + "\n")
@@ -143,6 +142,22 @@ def rank(trials: Sequence[FrozenTrial], study: Study) -> Ranked:
     taken = {t.number for t in valued}
     rest = sorted((t for t in trials if t.number not in taken), key=lambda t: t.number)
     return ranked + [(None, t) for t in rest]
+
+
+def rank_with_finalists(
+    trials: Sequence[FrozenTrial], study: Study, finalists: StudyStore | None
+) -> tuple[Ranked, Standing | None]:
+    """Order trials as `rank` does, the finalists, who are the first of them, by their own runs.
+
+    Args:
+        finalists: Their study; None where there are none.
+    """
+    ranked = rank(trials, study)
+    if finalists is None:
+        return ranked, None
+    standing = standing_of(finalists, [trial for place, trial in ranked if place is not None])
+    places = list(enumerate((f.trial for f in standing.finalists), start=1))
+    return [*places, *ranked[len(places) :]], standing
 
 
 def _winner(ranked: Ranked, standing: Standing | None) -> Winner | None:

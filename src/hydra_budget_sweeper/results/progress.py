@@ -1,10 +1,11 @@
 """What a person sees while the sweep runs, and the files that follow along."""
 
 import logging
+import math
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from optuna.trial import TrialState
@@ -29,6 +30,9 @@ class Monitor:
 
     It reads through a storage of its own, so that it works with any launcher: the workers may be
     other processes or other machines.
+
+    Args:
+        seconds_kept: Tells how many seconds of the timeout are for what comes after.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Monitor:
         leaderboard: Leaderboard,
         best_file: BestFile,
         live: bool,
+        seconds_kept: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.tally = Tally(store.study())
         self.share_feasible: float | None = None
@@ -50,6 +55,7 @@ class Monitor:
         self._leaderboard = leaderboard
         self._best_file = best_file
         self._live = live
+        self._seconds_kept = seconds_kept
         self._start = time.monotonic()
         self._first_trial: float | None = None  # when it began, of this start
         self._over = threading.Event()
@@ -169,13 +175,16 @@ class Monitor:
             self._complaints.add(problem)
             log.warning("%s", problem)
 
-    def time_is_up(self) -> bool:
+    def seconds_to_timeout(self) -> float:
         limit = self._settings.timeout
-        return limit is not None and time.monotonic() - self._start > limit
+        return math.inf if limit is None else self._start + limit - time.monotonic()
 
     def _check_timeout(self) -> None:
-        if self.time_is_up():
+        left = self.seconds_to_timeout()
+        if left < math.inf and left < (kept := self._seconds_kept()):
             reason = f"hydra.sweeper.timeout={self._settings.timeout:g} s is over"
+            if left > 0:
+                reason = f"{reason} but for the {kept:.0f} s that the finalists will take"
             self._store.stop(self._run, Stop(reason, error=False))
 
     def _show_live(self) -> None:

@@ -1,27 +1,27 @@
 """Read what a sweep's folder holds: trials, counts, directions, status. Nothing is written."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna import Study
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank
+from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank_with_finalists
 from hydra_budget_sweeper.space.grammar import read_value
 from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.belonging import mark_of
+from hydra_budget_sweeper.study.finalists import Standing, finalists_of, runs_in
 from hydra_budget_sweeper.study.place import JOURNAL, StudyPlace
+from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import kind_of, note_of
 
@@ -33,8 +33,35 @@ _STATUS: dict[str, type | tuple[type, ...]] = {
     "workers": int,
     "seconds": (int, float),
     "directions": list,
+    "finalists": dict,
 }
+_NUMBER = (int, float, type(None))
 _SCALAR = (str, int, float, bool, list, dict, type(None))
+
+
+@dataclass(frozen=True)
+class FinalistRun:
+    """One training of a finalist; `value` only where it is complete."""
+
+    seed: int
+    state: str
+    value: float | None
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class SweepFinalist:
+    """What a trial came to when it was trained again under other seeds.
+
+    `mean`, `sd` and `n` are of the last round that all in it have finished; `single_run_rank` is its
+    place by the search's own run, from 1. `runs` are known where the study can be read.
+    """
+
+    mean: float | None
+    sd: float | None
+    n: int
+    single_run_rank: int
+    runs: tuple[FinalistRun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +87,7 @@ class SweepTrial:
     duplicate_of: int | None = None
     enqueued: bool = False
     reports: dict[int, float] = field(default_factory=dict)
+    finalist: SweepFinalist | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +97,7 @@ class SweepResults:
     folder: Path
     trials: tuple[SweepTrial, ...]
     directions: tuple[str, ...]  # minimize or maximize
-    status: dict[str, Any]  # of sweep.json: state, reason, n_trials, workers, seconds
+    status: dict[str, Any]  # of sweep.json: state, reason, n_trials, workers, seconds, finalists
     unread: str = ""  # why the study itself was not read but leaderboard.json, which knows less
 
     @cached_property
@@ -79,8 +107,13 @@ class SweepResults:
 
     @property
     def winner(self) -> SweepTrial | None:
-        """The best complete trial; with several objectives the first of the front."""
+        """The best finalist, or complete trial; with several objectives the first of the front."""
         return next((t for t in self.trials if t.rank == 1), None)
+
+    @property
+    def finalists(self) -> tuple[SweepTrial, ...]:
+        """The trials that were trained again under other seeds, the best first."""
+        return tuple(t for t in self.trials if t.finalist is not None)
 
 
 def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
@@ -100,10 +133,10 @@ def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
     status = _status(folder / SUMMARY)
     unread = ""
     try:
-        study = _open(folder, storage)
-        if study is not None:
-            directions = tuple(d.name.lower() for d in study.directions)
-            return SweepResults(folder, tuple(_from_study(folder, study)), directions, status)
+        store = _open(folder, storage)
+        if store is not None:
+            directions = tuple(d.name.lower() for d in store.directions)
+            return SweepResults(folder, tuple(_from_study(folder, store)), directions, status)
     except _Unreachable as error:
         unread = str(error)
         if storage is not None or not (folder / LEADERBOARD).exists():
@@ -162,7 +195,7 @@ class _ReadOnlyJournal(BaseJournalBackend):
         raise PermissionError("who reads a sweep never writes to its study")
 
 
-def _open(folder: Path, storage: str | None) -> Study | None:
+def _open(folder: Path, storage: str | None) -> StudyStore | None:
     """The folder's study, opened so that nothing is written; None where it has not begun."""
     mark = mark_of(folder)
     url, journal = storage or mark.get("storage"), folder / JOURNAL
@@ -173,12 +206,12 @@ def _open(folder: Path, storage: str | None) -> Study | None:
     try:
         opened = JournalStorage(_ReadOnlyJournal(journal))
         names = [study.study_name for study in opened.get_all_studies()]
-        return optuna.load_study(study_name=names[0], storage=opened) if names else None
+        return StudyStore(opened, names[0]) if names else None
     except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise SweepError(f"{journal} cannot be read as a study: {error!r}") from None
 
 
-def _open_database(url: str, name: str) -> Study:
+def _open_database(url: str, name: str) -> StudyStore:
     shown = without_password(url)
     try:
         if "***" in url:
@@ -187,23 +220,39 @@ def _open_database(url: str, name: str) -> Study:
         if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
             raise ValueError("there is no such file")  # sqlite would make one
         opened = RDBStorage(url, skip_table_creation=True)
-        return optuna.load_study(study_name=name, storage=opened)
+        return StudyStore(opened, name)
     except Exception as error:  # whatever the database's driver raises
         told = " ".join(without_password(str(error), url).split())[:300]
         raise _Unreachable(f"Study {name} in {shown} cannot be read: {told}") from None
 
 
-def _from_study(folder: Path, study: Study) -> Iterator[SweepTrial]:
+def _from_study(folder: Path, store: StudyStore) -> Iterator[SweepTrial]:
+    study = store.study()
     tally = Tally(study)
     tally.refresh()
     every = study.get_trials(deepcopy=False)
-    ranked = rank(tally.finished, study)
+    finalists = finalists_of(store)
+    ranked, standing = rank_with_finalists(tally.finished, study, finalists)
+    known = dict(_finalists(folder, finalists, standing)) if finalists and standing else {}
     for place, trial in ranked:
-        yield _from_trial(folder, trial, place)
+        yield replace(_from_trial(folder, trial, place), finalist=known.get(trial.number))
     told = {trial.number for _, trial in ranked}
     for trial in every:
         if trial.number not in told and (trial.state.is_finished() or note_of(trial).started):
             yield _from_trial(folder, trial, None)
+
+
+def _finalists(
+    folder: Path, store: StudyStore, standing: Standing
+) -> Iterator[tuple[int, SweepFinalist]]:
+    runs: dict[int, list[FinalistRun]] = defaultdict(list)
+    for (number, seed), trial in sorted(runs_in(store.trials()).items()):
+        told = _from_trial(folder, trial, None)
+        value = told.values[0] if told.state == "complete" else None
+        runs[number].append(FinalistRun(seed, told.state, value, told.folder))
+    for f in standing.finalists:
+        own = tuple(runs[f.trial.number])
+        yield f.trial.number, SweepFinalist(f.mean, f.sd, f.n, f.single_run_rank, own)
 
 
 def _from_trial(folder: Path, trial: FrozenTrial, place: int | None) -> SweepTrial:
@@ -291,7 +340,16 @@ def _from_row(folder: Path, row: Any) -> SweepTrial:
         violations=_mapping(row, "violations", int, float),
         error=_typed(row.get("error"), "error", str, type(None)),
         duplicate_of=_typed(row.get("duplicate_of"), "duplicate_of", int, type(None)),
+        finalist=_finalist_in(row),
     )
+
+
+def _finalist_in(row: dict[str, Any]) -> SweepFinalist | None:
+    place = _typed(row.get("single_run_rank"), "single_run_rank", int, type(None))
+    if place is None:
+        return None
+    mean, sd = (_typed(row.get(name), name, *_NUMBER) for name in ("mean", "sd"))
+    return SweepFinalist(mean, sd, _typed(row.get("n"), "n", int), place)
 
 
 def _typed(value: Any, name: str, *kinds: type) -> Any:

@@ -9,6 +9,7 @@ interrupted goes on where it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
@@ -22,7 +23,6 @@ from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.trials import NOTE, Note, kind_of, note_of
 
 RULES = "budget_sweep:finalists"  # attribute of their study: by which rules it was made
-TRIAL, SEED = "trial", "seed"  # attributes of each run in it: whose it is, under which seed
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,18 @@ class Rules:
             yield n, n_seeds
             n = (n + 1) // 2
 
-    def n_runs(self, n_candidates: int) -> int:
-        """Return how many runs that makes, if none fails."""
-        before, total = 0, 0
-        for n, n_seeds in self.sizes(n_candidates):
-            total += n * (n_seeds - before)
-            before = n_seeds
-        return total
+    def n_runs(self, n_candidates: int) -> list[int]:
+        """Return how many runs each round makes, if none fails."""
+        rounds = list(self.sizes(n_candidates))
+        before = [0, *(n_seeds for _, n_seeds in rounds)]
+        return [n * (n_seeds - b) for (n, n_seeds), b in zip(rounds, before, strict=False)]
+
+    def seconds(self, trials: Iterable[FrozenTrial], n_workers: int) -> float:
+        """Estimate how long the runs will take, by the mean time of the complete trials so far."""
+        complete = [note_of(t).seconds or 0.0 for t in trials if kind_of(t) == "complete"]
+        one_by_one = sum(math.ceil(n / n_workers) for n in self.n_runs(len(complete)))
+        # One more, for those that the search has still to finish.
+        return (one_by_one + 1) * fmean(complete) if complete else 0.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Run:
 
     candidate: FrozenTrial
     seed: int
-    overrides: tuple[str, ...]
+    rules: Rules
 
     @property
     def key(self) -> tuple[int, int]:
@@ -83,14 +88,15 @@ class Run:
         note = Note(
             worker=owner,
             run=run,
-            overrides=list(self.overrides),
+            overrides=list(self.rules.applied(note_of(self.candidate).overrides, self.seed)),
+            finalist=list(self.key),
             folder=f"finalists/trial-{number}/seed-{self.seed}",
         )
         return create_trial(
             state=TrialState.RUNNING,
             params=self.candidate.params,
             distributions=self.candidate.distributions,
-            user_attrs={TRIAL: number, SEED: self.seed},
+            user_attrs={"finalist of trial": number, "under seed": self.seed},  # for dashboards
             system_attrs={NOTE: note.said()},
         )
 
@@ -195,7 +201,7 @@ def standing_of(store: StudyStore, ranked: Sequence[FrozenTrial]) -> Standing:
         if out and len(left) < 2:
             break
         seeds = range(rules.first_seed, rules.first_seed + n_seeds)
-        runs = [_run(f.trial, seed, rules) for f in left for seed in seeds]
+        runs = [Run(f.trial, seed, rules) for f in left for seed in seeds]
         if missing := [run for run in runs if run.key not in ended]:
             return Standing(rules, sign, (*left, *out), tuple(missing))
         judged = [_after_round(f, [ended[f.trial.number, seed] for seed in seeds]) for f in left]
@@ -207,10 +213,6 @@ def standing_of(store: StudyStore, ranked: Sequence[FrozenTrial]) -> Standing:
     return Standing(rules, sign, (*left, *out))
 
 
-def _run(candidate: FrozenTrial, seed: int, rules: Rules) -> Run:
-    return Run(candidate, seed, rules.applied(note_of(candidate).overrides, seed))
-
-
 def _after_round(finalist: Finalist, runs: Sequence[FrozenTrial]) -> Finalist:
     values = [run.value for run in runs if kind_of(run) == "complete"]
     if len(values) < len(runs):
@@ -220,7 +222,8 @@ def _after_round(finalist: Finalist, runs: Sequence[FrozenTrial]) -> Finalist:
 
 def runs_in(trials: Iterable[FrozenTrial]) -> dict[tuple[int, int], FrozenTrial]:
     """Return the finalists' runs in a study, by candidate and seed."""
-    return {(t.user_attrs[TRIAL], t.user_attrs[SEED]): t for t in trials if TRIAL in t.user_attrs}
+    told = ((note_of(trial).finalist, trial) for trial in trials)
+    return {(key[0], key[1]): trial for key, trial in told if key is not None}
 
 
 def open_finalists(search: StudyStore, rules: Rules) -> StudyStore:
@@ -231,7 +234,7 @@ def open_finalists(search: StudyStore, rules: Rules) -> StudyStore:
     Raises:
         SweepError: It was begun by other rules, or something else made it.
     """
-    store = search.sibling(name_of(search.name))
+    store = search.sibling(name_of(search.name), create=True)
     if (before := store.attribute(RULES)) is None and store.trials():
         raise SweepError(f"The study {store.name} has trials that are no finalists of this sweep.")
     for name in ("key", "first_seed", "overrides") if before else ():
@@ -242,6 +245,15 @@ def open_finalists(search: StudyStore, rules: Rules) -> StudyStore:
             )
     store.set_attribute(RULES, asdict(rules))
     return store
+
+
+def finalists_of(search: StudyStore) -> StudyStore | None:
+    """Return the study of a search's finalists, if it has any."""
+    try:
+        store = search.sibling(name_of(search.name))
+    except KeyError:
+        return None
+    return store if store.attribute(RULES) else None
 
 
 def name_of(search: str) -> str:

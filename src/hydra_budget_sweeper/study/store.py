@@ -26,7 +26,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly
+from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly, title_of
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,19 @@ class StudyStore:
         self._sampler, self._pruner = sampler, pruner
         self.directions: list[StudyDirection] = storage.get_study_directions(self._id)
 
-    def sibling(self, name: str) -> "StudyStore":
-        """Return another study of the storage, created with the same directions if need be."""
-        with suppress(DuplicatedStudyError):
-            self._storage.create_new_study(self.directions, name)
+    def sibling(self, name: str, create: bool = False) -> "StudyStore":
+        """Return another study of the storage.
+
+        Args:
+            name: Its name.
+            create: Whether to create it, with the same directions, if it is not there.
+
+        Raises:
+            KeyError: It is not there.
+        """
+        if create:
+            with suppress(DuplicatedStudyError):
+                self._storage.create_new_study(self.directions, name)
         return StudyStore(self._storage, name)
 
     def study(self) -> Study:
@@ -173,7 +182,7 @@ class StudyStore:
     def fail(self, owner: str, number: int, error: str, traceback: str | None = None) -> None:
         """End a trial of `owner` that no worker can bring to its end."""
         if self.tell(owner, number, TrialState.FAIL, error=error, traceback=traceback):
-            log.error("Trial %d failed: %s", number, error)
+            log.error("%s failed: %s", title_of(self.trial(number)), error)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)

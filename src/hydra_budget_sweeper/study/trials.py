@@ -20,7 +20,8 @@ class Note:
     """What the sweep writes down beside a trial.
 
     A trial with `started` has been claimed for training: it counts toward `n_trials` unless it
-    fails. `worker` is who runs it, `run` the start of the sweep that worker belongs to.
+    fails. `worker` is who runs it, `run` the start of the sweep that worker belongs to. `finalist` is
+    of a run in the finalists' study the number of its candidate and its seed.
     """
 
     worker: str = ""
@@ -34,6 +35,7 @@ class Note:
     duplicate_of: int | None = None
     error: str | None = None
     traceback: str | None = None
+    finalist: list[int] | None = None
 
     def said(self) -> dict[str, Any]:
         """Return what is to be written down, fields that say nothing left out."""
@@ -64,11 +66,19 @@ def kind_of(trial: FrozenTrial) -> str:
     return "complete" if trial.state is TrialState.COMPLETE else "pruned"
 
 
+def title_of(trial: FrozenTrial) -> str:
+    """Name a trial to a person."""
+    if (finalist := note_of(trial).finalist) is None:
+        return f"Trial {trial.number}"
+    number, seed = finalist
+    return f"Trial {number}, as a finalist under seed {seed},"
+
+
 def describe_failure(trial: FrozenTrial, sweep: Path) -> str:
     """Say what failed, with what overrides, and in which folder, if it came to have one."""
     note = note_of(trial)
     lines = [
-        f"Trial {trial.number} failed: {note.error}",
+        f"{title_of(trial)} failed: {note.error}",
         f"  overrides: {' '.join(note.overrides)}",
     ]
     return "\n".join([*lines, *([f"  folder: {sweep / note.folder}"] if note.folder else [])])

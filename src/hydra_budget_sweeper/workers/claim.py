@@ -9,7 +9,7 @@ from hydra_budget_sweeper.study.finalists import Run, runs_in
 from hydra_budget_sweeper.study.stopping import reason_to_stop
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import Note, note_of
+from hydra_budget_sweeper.study.trials import Note, note_of, title_of
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
         session.store.fail(note.worker, trial.number, reason)
         return
     if note.started:
-        log.warning("Trial %d was interrupted; it goes on in its own folder", trial.number)
+        log.warning("%s was interrupted; it goes on in its own folder", title_of(trial))
     session.store.put_back(note.worker, trial.number, retries=retries, last_step=trial.last_step)
 
 

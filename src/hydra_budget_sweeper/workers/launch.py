@@ -47,7 +47,7 @@ class Workers:
             config=sized, hydra_context=self._silent, task_function=self._worker
         )
         one_by_one = type(self._launcher).__name__ == "BasicLauncher"
-        self._most = 1 if one_by_one else n_jobs
+        self.most = 1 if one_by_one else n_jobs  # at a time
 
     def launch(self, plan: Plan, n_workers: int) -> BaseException | None:
         """Launch up to `n_workers` and wait for them; return what ended one before its time.
@@ -67,7 +67,7 @@ class Workers:
                 "hydra.output_subdir=null",
                 "hydra.job.chdir=false",
             ]
-            for i in range(min(n_workers, self._most))
+            for i in range(min(n_workers, self.most))
         ]
         try:
             returns = self._launcher.launch(jobs, initial_job_idx=0)

@@ -111,17 +111,12 @@ class TrialLoop:
         for name, text in self.plan.space.fixed.items():
             trial.set_user_attr(name, text)
         with self.session.lock():
-            tally = self.session.tally
-            tally.refresh()
+            self.session.tally.refresh()
             if (over := excess(violations)) > 0:
                 self._tell_over_budget(trial, over)
                 return False
-            if self.plan.runs is None:
-                if self._is_duplicate(trial, digest):
-                    return False
-                if tally.claimed >= self.session.settings.n_trials:
-                    self.store.put_back(self.session.name, trial.number)
-                    return False
+            if self.plan.runs is None and self._is_superfluous(trial, digest):
+                return False
             folder = self._make_folder(trial, candidate)
             overrides = list(candidate.overrides)
             self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
@@ -144,6 +139,15 @@ class TrialLoop:
             log.warning("%s is not free for trial %d: it is in %s", wanted, trial.number, folder)
         candidate.place_in(folder)
         return folder
+
+    def _is_superfluous(self, trial: Trial, digest: str) -> bool:
+        """Tell the study that a candidate was tried, or put back what others made one too many."""
+        if self._is_duplicate(trial, digest):
+            return True
+        if self.session.tally.claimed >= self.session.settings.n_trials:
+            self.store.put_back(self.session.name, trial.number)
+            return True
+        return False
 
     def _is_duplicate(self, trial: Trial, digest: str) -> bool:
         tally = self.session.tally
