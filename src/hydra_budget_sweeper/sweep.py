@@ -38,7 +38,6 @@ from hydra_budget_sweeper.study.finalists import (
     Standing,
     finalists_of,
     open_finalists,
-    standing_of,
 )
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, place_of
@@ -365,8 +364,10 @@ class Sweep:
         if (standing := self.leaderboard.standing(self.monitor.tally)) is not None:
             for line in verdict(standing):
                 log.info("%s", line)
-        log.info("Best value: %s", winner.value)
-        log.info("Best parameters: %s", self.space.decode(winner.trial.params))
+        best = winner.trial
+        if standing is None or standing.winner is None:
+            log.info("Best value: %s", best.values[0] if len(best.values) == 1 else best.values)
+        log.info("Best parameters: %s", self.space.decode(best.params))
         log.info("Run it again: see %s", self.folder / BEST)
 
 

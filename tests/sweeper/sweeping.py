@@ -23,10 +23,12 @@ FORKSERVER = "hydra/launcher=forkserver"
 SEEDED = "hydra.sweeper.sampler.seed=7"
 
 
-def command(folder: Path, *overrides: str, sweeper: str = "budget") -> list[str]:
+def command(
+    folder: Path, *overrides: str, sweeper: str = "budget", app: str = "bowl.py"
+) -> list[str]:
     return [
         sys.executable,
-        str(APPS / "bowl.py"),
+        str(APPS / app),
         "--multirun",
         f"hydra/sweeper={sweeper}",
         f"hydra.sweep.dir={folder}",
@@ -40,11 +42,16 @@ def environment() -> dict[str, str]:
 
 
 def sweep(
-    folder: Path, *overrides: str, sweeper: str = "budget", expect: int = 0, **kwargs: Any
+    folder: Path,
+    *overrides: str,
+    sweeper: str = "budget",
+    app: str = "bowl.py",
+    expect: int = 0,
+    **kwargs: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run a sweep to its end and hold it to its exit code."""
     ended = subprocess.run(
-        command(folder, *overrides, sweeper=sweeper),
+        command(folder, *overrides, sweeper=sweeper, app=app),
         env=environment(),
         capture_output=True,
         text=True,
@@ -55,10 +62,10 @@ def sweep(
     return ended
 
 
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(folder: Path, *overrides: str, app: str = "bowl.py") -> subprocess.Popen[str]:
     """Start a sweep in a process group of its own."""
     return subprocess.Popen(
-        command(folder, *overrides),
+        command(folder, *overrides, app=app),
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -35,11 +35,6 @@ class Winner:
     overrides: tuple[str, ...]
     told: str = "its best"
 
-    @property
-    def value(self) -> float | list[float]:
-        """Its own run's, one for each objective."""
-        return self.trial.values[0] if len(self.trial.values) == 1 else self.trial.values
-
 
 @dataclass
 class Leaderboard:

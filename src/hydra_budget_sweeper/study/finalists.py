@@ -240,8 +240,8 @@ def open_finalists(search: StudyStore, rules: Rules) -> StudyStore:
     for name in ("key", "first_seed", "overrides") if before else ():
         if (old := _plain(before[name])) != (new := getattr(rules, name)):
             raise SweepError(
-                f"The sweep's finalists were begun with {name} {old}, not {new}. Go on with the old "
-                "one, or start in another folder (hydra.sweep.dir)."
+                f"The finalists' runs were begun with {name}={_shown(old)}, not {_shown(new)}. Go on "
+                "with the old one, or start in another folder (hydra.sweep.dir)."
             )
     store.set_attribute(RULES, asdict(rules))
     return store
@@ -263,6 +263,10 @@ def name_of(search: str) -> str:
 
 def _rules_of(store: StudyStore) -> Rules:
     return Rules(**{name: _plain(value) for name, value in store.attribute(RULES).items()})
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> Any:
