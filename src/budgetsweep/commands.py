@@ -42,7 +42,6 @@ examples:
 Each command has a page of its own: budgetsweep COMMAND --help
 More: README.md, docs/first-sweep.md
 """
-_own: list[str] = []  # the file of one's own that was started, if one was
 
 
 def main() -> None:
@@ -56,9 +55,8 @@ def main() -> None:
         parser().parse_args([name])
     if name not in COMMANDS:
         sys.exit(_unknown(name))
-    _own[:] = [script] if Path(script).suffix == ".py" and Path(script).stem != "__main__" else []
-    called = ["python", *_own] if _own else ["budgetsweep"]
-    sys.argv[:2] = [shlex.join([*called, name])]
+    own = Path(script).suffix == ".py" and Path(script).stem != "__main__"
+    sys.argv[:2] = [shlex.join([*(["python", script] if own else ["budgetsweep"]), name])]
     try:
         resolve_name(COMMANDS[name][0])()
     except KeyboardInterrupt:
@@ -77,11 +75,6 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--version", action="version", version=f"budgetsweep {__version__}")
     return p
-
-
-def training_command() -> list[str]:
-    """The start of a command line that trains in a process of its own, as this one was started."""
-    return [sys.executable, *(_own or ["-m", "budgetsweep"]), "train"]
 
 
 def _unknown(name: str) -> str:

@@ -1,7 +1,8 @@
 """`budgetsweep replicate`: what several seeds say, with intervals.
 
 One run varies by its seed, and the best of many single runs is mostly luck. `seeds` sums up
-finished runs; `compare` trains networks over the same seeds and says which differ.
+finished runs; `confirm` trains a network and the reference over the same seeds and says whether they
+differ.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from pathlib import Path
 from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
 from budgetsweep.folders import LEADERBOARD, SUMMARY
-from budgetsweep.runs.finalists import compare, networks, own_network
+from budgetsweep.runs.confirmation import confirm, own_network, winner_of
 from budgetsweep.runs.seeds import seeds
 
 _EPILOG = """examples:
   budgetsweep replicate outputs/2026-01-31/12-00-00 --seeds 5
-  budgetsweep replicate multirun/joint --top 2 --seeds 5 trainer.epochs=20
+  budgetsweep replicate multirun/joint --seeds 5 trainer.epochs=20
   budgetsweep replicate multirun/reproduce-20-epochs --published 0.9945
 
 DIR may be
 
   a run's     its network against the published one (--against model=reference), both trained over
               the same fresh seeds, with everything else as in the run
-  a sweep's   its finalists and the reference (the sweep's configuration without what was searched),
-              trained over the same fresh seeds. A reference over the sweep's budget is left out,
-              and the finalists are compared with the best of them
+  a sweep's   its winner (of its finalists, if it had any) and the reference (the sweep's configuration
+              without what was searched), both trained on all training images over the same fresh
+              seeds. A reference over the sweep's budget is trained all the same
   of runs     whose sub-folders are finished runs: mean, standard deviation and 95 % interval of
               the test accuracy. Runs that differ in more than the seed are compared, not pooled
 
-Trained runs lie in DIR/replicate; finished ones are not repeated. One network is compared with the
-reference by Welch's t-test, several by Dunnett's. The tables are also written as replication.md
-and replication.json.
+Each run reads the test set once, after its last epoch. Trained runs lie in DIR/replicate; finished ones
+are not repeated, and after Ctrl-C or kill -9 the same command goes on. Two networks are compared by
+Welch's t-test, several by Dunnett's. The tables are also written as replication.md and .json.
 
 More: docs/seeds.md
 """
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="budgetsweep replicate",
         description="Say what several seeds show: mean, spread and 95 % interval, and whether a\n"
-        "sweep's finalists differ from the reference.",
+        "sweep's winner differs from the reference.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,7 +54,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--published", type=float, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )
-    p.add_argument("--top", type=positive, default=3, metavar="N", help="finalists of a sweep (3)")
     p.add_argument(
         "--against", metavar="key=value", nargs=1, default=["model=reference"],
         help="what a run's network is compared with (model=reference)",
@@ -70,12 +70,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_intermixed_args(argv)
     try:
         if (args.folder / LEADERBOARD).exists():
-            print(compare(args.folder, networks(args.folder, args.top), args.seeds, args.overrides))
+            pair = winner_of(args.folder)
         elif (args.folder / SUMMARY).exists():
-            groups = own_network(args.folder, args.against)
-            print(compare(args.folder, groups, args.seeds, args.overrides))
+            pair = own_network(args.folder, args.against)
         else:
             print(seeds(args.folder, args.published))
+            return
+        print(confirm(args.folder, pair, args.seeds, args.overrides))
     except UserError as error:
         sys.exit(str(error))
 

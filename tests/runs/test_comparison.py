@@ -13,7 +13,7 @@ from budgetsweep import replicate
 from budgetsweep.report.collect import Runs, collect
 from budgetsweep.report.run import runs_page
 from budgetsweep.runs.comparison import comparison, comparison_table, differing
-from budgetsweep.runs.finalists import OWN, REFERENCE, compose, is_at, own_network
+from budgetsweep.runs.confirmation import compose, is_at, own_network
 from budgetsweep.runs.statistics import differences, interval
 
 
@@ -90,9 +90,9 @@ def test_a_run_is_compared_with_the_published_network_in_every_other_way_alike(
     lines = ["data=digits", "model=separable", "model.layers.conv3.width=20", "budget.fit=true"]
     lines += ["trainer.epochs=3"]
     (tmp_path / ".hydra/overrides.yaml").write_text("".join(f"- {line}\n" for line in lines))
-    groups = own_network(tmp_path, ["model=reference"])
-    assert groups[OWN] == lines
-    config = compose(groups[REFERENCE])
+    pair = own_network(tmp_path, ["model=reference"])
+    assert pair.overrides == lines
+    config = compose(pair.reference)
     assert (config.model.name, config.data.name, config.trainer.epochs) == (
         "reference",
         "digits",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from sweeping import wait_for
 
 from budgetsweep import replicate
 from budgetsweep.errors import UserError
 from budgetsweep.runs.comparison import comparison_table
-from budgetsweep.runs.finalists import networks, over_budget
+from budgetsweep.runs.confirmation import over_budget, winner_of
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.statistics import interval
+from hydra_budget_sweeper import read_sweep
 
 
 def write_runs(folder: Path, accuracies: list[float | None]) -> None:
@@ -100,8 +104,8 @@ def test_a_reference_over_the_budget_is_told_in_one_line() -> None:
     shared = ["data=digits", "model=reference"]
     assert over_budget(shared) == ""
     assert over_budget([*shared, "budget.max_parameters=8000"]) == (
-        "The reference is left out, as it is over budget: 19,668 parameters, 11,668 more than "
-        "budget.max_parameters=8,000."
+        "The reference is over budget: 19,668 parameters, 11,668 more than "
+        "budget.max_parameters=8,000; it is compared all the same."
     )
     with pytest.raises(UserError, match="epoch"):
         over_budget(["trainer.epoch=3"])
@@ -121,28 +125,27 @@ def write_sweep(folder: Path, states: list[str]) -> None:
     (folder / "leaderboard.json").write_text(json.dumps(rows))
 
 
-def test_finalists_and_reference_keep_what_the_whole_sweep_set(tmp_path: Path) -> None:
+def test_winner_and_reference_keep_what_the_whole_sweep_set(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["COMPLETE", "COMPLETE", "PRUNED"])
     shared = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
-    assert networks(tmp_path, top=5) == {
-        "reference": shared,
-        "trial-0": ["model.layers.conv1.width=4", "optimizer.lr=0.1", *shared],
-        "trial-1": ["model.layers.conv1.width=5", "optimizer.lr=0.1", *shared],
-    }
-    assert list(networks(tmp_path, top=1)) == ["reference", "trial-0"]
+    shared += ["data.validation=0"]  # nothing is selected any more
+    found = winner_of(tmp_path)
+    assert (found.name, found.first_seed) == ("trial-0", 1000)
+    assert found.reference == shared
+    assert found.overrides == ["model.layers.conv1.width=4", "optimizer.lr=0.1", *shared]
 
 
 def test_a_sweep_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["PRUNED"])
     with pytest.raises(UserError, match="no trial is complete yet"):
-        networks(tmp_path, top=1)
+        winner_of(tmp_path)
 
 
 @pytest.mark.slow
 def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path: Path) -> None:
     folder = tmp_path / "my sweep"
     write_sweep(folder, ["COMPLETE"])
-    replicate.main([str(folder), "--top", "1", "--seeds", "2", "trainer.epochs=2"])
+    replicate.main([str(folder), "--seeds", "2", "trainer.epochs=2"])
     runs = json.loads((folder / "replicate/replication.json").read_text())
     assert {name: [r["seed"] for r in told] for name, told in runs.items()} == {
         "reference": [1000, 1001],
@@ -156,12 +159,63 @@ def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_reference_is_over_the_budget_compares_its_finalists(
+def test_a_reference_over_the_budget_is_compared_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_sweep(tmp_path, ["COMPLETE", "COMPLETE"])
-    # tiny's own first width is 8, the finalists' are 4 and 5
+    # tiny's own first width is 8, the winner's is 4
     replicate.main([str(tmp_path), "--seeds", "2", "budget.max_parameters=1000"])
     told = capsys.readouterr().out
-    assert "against trial-0" in told and "| trial-1 |" in told
-    assert "The reference is left out, as it is over budget" in told
+    assert "against the reference" in told and "| trial-0 |" in told
+    assert "The reference is over budget: 1,390 parameters" in told
+
+
+SMALL = ["data=digits", "model=tiny", "data.limit=300", "trainer.batch_size=32"]
+
+
+@pytest.mark.slow
+def test_what_the_finalists_chose_is_confirmed_as_they_trained_it(tmp_path: Path) -> None:
+    sweep = tmp_path / "s"
+    asked = ["count: 2", "seeds: [2]", "overrides: [trainer.epochs=2]"]
+    search = tmp_path / "conf/search/own.yaml"
+    search.parent.mkdir(parents=True)
+    search.write_text(
+        "# @package _global_\nhydra: {sweeper: {n_trials: 2, params: {model.layers.conv1.width: "
+        f"'choice(4,6)'}}, finalists: {{{', '.join(asked)}}}}}}}\n"
+    )
+    words = ["--config-dir", str(tmp_path / "conf"), "search=own", "seed=1200", "trainer.epochs=1"]
+    start("sweep", *SMALL, *words, f"hydra.sweep.dir={sweep}").wait()
+    found = winner_of(sweep)
+    assert found.first_seed == 1203  # the finalists had 1201 and 1202
+    assert "trainer.epochs=2" in found.overrides and "trainer.epochs=2" in found.reference
+    assert not any(o.startswith("seed=") for o in found.overrides)
+    assert f"trial-{read_sweep(sweep).winner.number}" == found.name  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_killed_it_leaves_nothing_running_and_goes_on(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["COMPLETE"])
+    words = [str(tmp_path), "--seeds", "3", "data.limit=300"]
+    process = start("replicate", *words, "trainer.epochs=40")
+    runs = tmp_path / "replicate"
+    wait_for(lambda: any(runs.glob("*/*/metrics.csv")), 180)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not members(process.pid), 30)
+    assert not any(runs.glob("*/*/summary.json"))
+    assert start("replicate", *words, "trainer.epochs=40").wait() == 0
+    results = json.loads((runs / "replication.json").read_text())
+    assert [len(told) for told in results.values()] == [3, 3]
+
+
+def start(command: str, *words: str) -> subprocess.Popen[bytes]:
+    """Start a command in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "budgetsweep", command, *words], start_new_session=True
+    )
+
+
+def members(group: int) -> list[str]:
+    """The processes of a group."""
+    found = subprocess.run(["ps", "-eo", "pgid=,pid="], capture_output=True, text=True)
+    return [line for line in found.stdout.splitlines() if line.split()[0] == str(group)]

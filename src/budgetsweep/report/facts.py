@@ -17,7 +17,7 @@ from budgetsweep.network.limits import LIMITS, Measure
 from budgetsweep.network.limits import limits as budget_limits
 from budgetsweep.report.collect import Run, Sweep, Trial
 from budgetsweep.report.words import cost_name
-from budgetsweep.runs.finalists import is_at, reference_config
+from budgetsweep.runs.confirmation import is_at, reference_config
 
 
 def setting(config: dict[str, Any], key: str) -> Any:

@@ -1,33 +1,41 @@
-"""Networks to be trained over seeds: a sweep's finalists or a run's own, and the reference."""
+"""The network that was found and the reference over fresh seeds, the test set read once a run."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from budgetsweep.commands import training_command
 from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.files import write_json, write_text
 from budgetsweep.folders import REPLICATION
 from budgetsweep.runs.comparison import comparison_table
 from budgetsweep.runs.seeds import read_runs
+from budgetsweep.runs.training import train
 
 REFERENCE, OWN = "reference", "own"
 FIRST_SEED = 1_000  # apart from the seeds of sweeps
 
-Networks = dict[str, list[str]]  # name → overrides
+
+@dataclass(frozen=True)
+class Pair:
+    """A network under its name and the reference, as overrides, and the first seed of both."""
+
+    name: str
+    overrides: list[str]
+    reference: list[str]
+    first_seed: int = FIRST_SEED
 
 
-def networks(sweep: Path, top: int) -> Networks:
-    """The overrides of the reference and of the `top` finalists, each with all that the sweep set.
+def winner_of(sweep: Path) -> Pair:
+    """A sweep's winner as it won, and the sweep's configuration without what was searched.
 
-    The reference is the sweep's configuration without what was searched.
+    Both train on all training images, as nothing is selected any more, under seeds that neither
+    the search nor its finalists had.
 
     Raises:
         UserError: the sweep cannot be read, or no trial is complete.
@@ -38,21 +46,28 @@ def networks(sweep: Path, top: int) -> Networks:
         results = read_sweep(sweep)
     except SweepError as error:
         raise UserError(str(error)) from None
-    done = [t for t in results.trials if t.state == "complete" and t.folder][:top]
-    if not done:
+    winner = results.winner
+    if winner is None or winner.folder is None:
         raise UserError(f"{sweep}: no trial is complete yet.")
-    finalists = {f"trial-{t.number}": _overrides(t.folder) for t in done if t.folder}
+    runs = winner.finalist.runs if winner.finalist else ()
+    won = [run.folder for run in runs if run.folder]
+    own = [*without(_overrides(won[0] if won else winner.folder), {"seed"}), "data.validation=0"]
+    seeds = [run.seed for t in results.finalists if t.finalist for run in t.finalist.runs]
     searched = {key for t in results.trials for key in t.params}
-    first = next(iter(finalists.values()))
-    return {REFERENCE: without(first, searched), **finalists}
+    return Pair(
+        f"trial-{winner.number}",
+        own,
+        without(own, searched),
+        max([FIRST_SEED, *(seed + 1 for seed in seeds)]),
+    )
 
 
-def own_network(run: Path, reference: Sequence[str]) -> Networks:
+def own_network(run: Path, reference: Sequence[str]) -> Pair:
     """A run's network and the one it is to be compared with, trained in every other way alike."""
     own = _overrides(run)
     kept = [o for o in own if not _key(o).startswith(("model", "budget", "search"))]
     # To be compared with, it need not be within the budget.
-    return {REFERENCE: [*kept, *reference, "budget=none"], OWN: own}
+    return Pair(OWN, own, [*kept, *reference, "budget=none"])
 
 
 def without(overrides: Sequence[str], searched: Collection[str]) -> list[str]:
@@ -62,6 +77,13 @@ def without(overrides: Sequence[str], searched: Collection[str]) -> list[str]:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
+
+
+def _overrides(folder: Path) -> list[str]:
+    try:
+        return [str(o) for o in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
+    except OSError as error:
+        raise UserError(f"{folder}: the run's overrides are missing ({error}).") from None
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -120,7 +142,7 @@ def is_at(config: DictConfig, params: Mapping[str, Any]) -> bool:
 
 
 def over_budget(overrides: Sequence[str]) -> str:
-    """In one line why the reference, of these overrides, is left out; empty where it fits.
+    """In one line by how much a network, of these overrides, is over budget; empty where it fits.
 
     Raises:
         UserError: the overrides do not make a configuration.
@@ -133,68 +155,33 @@ def over_budget(overrides: Sequence[str]) -> str:
     try:
         enforce(config.model, resolve(config.data), config.budget)
     except BudgetError as error:
-        return f"The reference is left out, as it is {str(error).partition(';')[0]}."
+        return f"The reference is {str(error).partition(';')[0]}; it is compared all the same."
     return ""
 
 
-def compare(folder: Path, groups: Networks, n_seeds: int, overrides: Sequence[str]) -> str:
-    """Train networks over the same seeds in FOLDER/replicate, and compare them with the first.
+def confirm(folder: Path, pair: Pair, n_seeds: int, overrides: Sequence[str]) -> str:
+    """Train both over the same seeds in FOLDER/replicate, and say whether they differ.
 
-    A sweep's finalists are those that it selected by validation; the test set is read once a run.
     Runs that are finished, from an earlier call, are not repeated. A reference over the budget is
-    left out, and the finalists are compared with the best of them; a finalist that is the
-    reference is not trained twice.
+    trained without one.
     """
     from budgetsweep.training.number_format import share  # torch takes seconds to import
 
-    about = [f"{name}: `{' '.join(own)}`" for name, own in groups.items() if name != REFERENCE]
-    why_not = over_budget([*groups[REFERENCE], *overrides])
-    if why_not:
+    groups = {REFERENCE: [*pair.reference, *overrides], pair.name: [*pair.overrides, *overrides]}
+    about = [f"{pair.name}: `{' '.join(pair.overrides)}`"]
+    if _task(groups[REFERENCE]) == _task(groups[pair.name]):
         del groups[REFERENCE]
-        about.append(why_not)
-        print(why_not, file=sys.stderr, flush=True)  # the training takes a while
-    for name in _same_as_first(groups):
-        del groups[name]
-        about.append(f"{name} is the reference itself.")
-    base = folder / "replicate"
-    share(folder)
-    for name, own in groups.items():
-        _train(base / name, [*own, *overrides], n_seeds)
+        about.append(f"{pair.name} is the reference itself.")
+    elif why := over_budget(groups[REFERENCE]):
+        groups[REFERENCE].append("budget=none")
+        about.append(why)
+    base = folder / Path(REPLICATION).parent
+    share(base)
+    seeds = range(pair.first_seed, pair.first_seed + n_seeds)
+    runs = {f"{name}/{s}": [*own, f"seed={s}"] for name, own in groups.items() for s in seeds}
+    train(base, runs)
     results = {name: read_runs(base / name) for name in groups}
     text = comparison_table(results, about)
     write_json(folder / REPLICATION, results)
     write_text((folder / REPLICATION).with_suffix(".md"), text + "\n")
     return text
-
-
-def _same_as_first(groups: Networks) -> list[str]:
-    """The networks that are the reference: they compose to the same configuration."""
-    if REFERENCE not in groups:
-        return []
-    first = _task(groups[REFERENCE])
-    return [n for n, own in groups.items() if n != REFERENCE and _task(own) == first]
-
-
-def _overrides(folder: Path) -> list[str]:
-    try:
-        return [str(o) for o in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
-    except OSError as error:
-        raise UserError(f"{folder}: the run's overrides are missing ({error}).") from None
-
-
-def _train(folder: Path, overrides: Sequence[str], n_seeds: int) -> None:
-    """One run a seed, as many at once as there are cores."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-    from joblib import Parallel, delayed
-
-    def train_one(seed: int) -> int:
-        place = QuotedString(str(folder / str(seed)), Quote.single).with_quotes()
-        command = [
-            *training_command(), "trainer.progress=false", "trainer.threads=1", *overrides, f"seed={seed}", "trainer.test=true", "resume=true",
-            f"hydra.run.dir={place}",
-        ]  # fmt: skip
-        return subprocess.run(command, check=False).returncode
-
-    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
-    if any(Parallel(n_jobs=-1, prefer="threads")(delayed(train_one)(seed) for seed in seeds)):
-        raise UserError(f"training in {folder} failed; the reason is above.")
