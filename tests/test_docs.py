@@ -105,7 +105,7 @@ budgetsweep() {
     sweep*hydra/sweeper=basic*) set -- "$@" $small ;;
     sweep*) set -- "$@" $small $few ;;
     train*) set -- "$@" $small ;;
-    replicate*--seeds*) set -- "$@" --top 1 --seeds 2 $small ;;
+    replicate*--seeds*) set -- "$@" --seeds 2 $small ;;
   esac
   command budgetsweep "$@"
 }
