@@ -148,6 +148,7 @@ class Sweep:
             live,
             self._seconds_for_finalists,
         )
+        self.finals_monitor: FinalistsMonitor | None = None
         self.tally = Tally(self.store.study())
         seed = seed_of(self.store, settings.sampler)
         self.plan = Plan(
@@ -238,7 +239,10 @@ class Sweep:
         """Say how much of the timeout the search leaves to its finalists: at most half of it."""
         if self.rules is None:
             return 0.0
-        needed = self.rules.seconds(self.monitor.tally.finished, self.workers.most)
+        monitor = self.monitor
+        needed = self.rules.seconds(
+            monitor.tally.finished, self.workers.most, monitor.seconds_to_first_trial
+        )
         return min(needed, (self.settings.timeout or 0.0) / 2)
 
     def _standing(self) -> Standing:
@@ -256,7 +260,7 @@ class Sweep:
             return
         self.monitor.rest()
         finals = Finals(self.plan, self.finalists, self.workers, self._standing)
-        monitor = FinalistsMonitor(self.monitor, beside, finals.settings)
+        self.finals_monitor = monitor = FinalistsMonitor(self.monitor, beside, finals.settings)
         monitor.start()
         try:
             finals.run()
@@ -340,6 +344,8 @@ class Sweep:
 
     def _say_how_to_resume(self) -> None:
         done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
+        if self.finals_monitor is not None:
+            done += f" and {self.finals_monitor.done} runs of finalists"
         place = setting("hydra.sweep.dir", str(self.folder))
         print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
 

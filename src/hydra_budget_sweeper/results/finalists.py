@@ -34,10 +34,12 @@ class FinalistsMonitor(Monitor):
     def write(self) -> None:
         self._search.write()
 
+    @property
+    def done(self) -> str:
+        return f"{self.tally.trained} of {self._settings.n_trials}"
+
     def line(self) -> str:
-        tally = self.tally
-        parts = [f"finalists: {tally.trained}/{self._settings.n_trials} runs trained"]
-        parts += [f"{tally.counts['failed']} failed"]
+        parts = [f"finalists: {self.done} runs trained", f"{self.tally.counts['failed']} failed"]
         return ", ".join([*parts, *self._left()])
 
 

@@ -175,6 +175,10 @@ class Monitor:
             self._complaints.add(problem)
             log.warning("%s", problem)
 
+    @property
+    def seconds_to_first_trial(self) -> float:
+        return 0.0 if self._first_trial is None else self._first_trial - self._start
+
     def seconds_to_timeout(self) -> float:
         limit = self._settings.timeout
         return math.inf if limit is None else self._start + limit - time.monotonic()

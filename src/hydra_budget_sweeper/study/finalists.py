@@ -62,12 +62,21 @@ class Rules:
         before = [0, *(n_seeds for _, n_seeds in rounds)]
         return [n * (n_seeds - b) for (n, n_seeds), b in zip(rounds, before, strict=False)]
 
-    def seconds(self, trials: Iterable[FrozenTrial], n_workers: int) -> float:
-        """Estimate how long the runs will take, by the mean time of the complete trials so far."""
+    def seconds(self, trials: Iterable[FrozenTrial], n_workers: int, start: float) -> float:
+        """Estimate how long the runs will take, by the mean time of the complete trials so far.
+
+        Args:
+            trials: The search's.
+            n_workers: How many run at a time.
+            start: Seconds until workers are ready, which they have to be for each round.
+        """
         complete = [note_of(t).seconds or 0.0 for t in trials if kind_of(t) == "complete"]
-        one_by_one = sum(math.ceil(n / n_workers) for n in self.n_runs(len(complete)))
+        if not complete:
+            return 0.0
+        rounds = self.n_runs(len(complete))
+        one_by_one = sum(math.ceil(n / n_workers) for n in rounds)
         # One more, for those that the search has still to finish.
-        return (one_by_one + 1) * fmean(complete) if complete else 0.0
+        return (one_by_one + 1) * fmean(complete) + len(rounds) * start
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class Finalist:
 
     def __str__(self) -> str:
         spread = "" if self.sd is None else f", sd {self.sd:.3g}"
-        return f"mean {self.mean:.6g}{spread} over {self.n} seeds"
+        return f"mean {self.mean:.6g}{spread} over {self.n} seed{'s' * (self.n > 1)}"
 
 
 @dataclass(frozen=True)
@@ -153,11 +162,8 @@ class Standing:
         return {
             "count": len(self.finalists),
             "winner": self.winner and self.winner.trial.number,
-            "runs_missing_in_round": len(self.missing),
-            "single_run_best": next(
-                (f.trial.number for f in self.finalists if f.single_run_rank == 1), None
-            ),
-            "misled_seeds": self.n_misled,
+            "n_missing": len(self.missing),  # runs, of the present round
+            "n_misled": self.n_misled,
             "rank_correlation": self.rank_correlation,
         }
 
@@ -181,7 +187,7 @@ class Standing:
         if n < 2:
             return None
         squares = sum((before.index(rank) - place) ** 2 for place, rank in enumerate(placed))
-        return 1 - 6 * squares / (n * (n**2 - 1))
+        return round(1 - 6 * squares / (n * (n**2 - 1)), 6)
 
 
 def standing_of(store: StudyStore, ranked: Sequence[FrozenTrial]) -> Standing:
