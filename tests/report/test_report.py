@@ -191,7 +191,7 @@ def test_trials_are_compared_at_a_step_that_all_reached(sweep: Path) -> None:
 
 
 def test_the_page_tells_what_replicate_found(sweep: Path) -> None:
-    assert "Nothing is known over seeds yet" in Page(write_report(sweep)).text
+    assert "Nothing is known over fresh seeds yet" in Page(write_report(sweep)).text
     runs = {
         name: [{"seed": i, "parameters": 800, "test_accuracy": a + i / 1000} for i in range(3)]
         for name, a in (("reference", 0.90), ("trial-2", 0.95))

@@ -13,7 +13,7 @@ from typing import Any
 from budgetsweep.errors import UserError
 from budgetsweep.folders import REPLICATION
 from budgetsweep.network.cost import cost_of
-from budgetsweep.report import facts, figures, network
+from budgetsweep.report import facts, figures, finalists, network
 from budgetsweep.report.collect import Run, Sweep, Trial
 from budgetsweep.report.page import (
     Block,
@@ -45,7 +45,7 @@ def sweep_page(sweep: Sweep, beside: Path) -> str:
     # A sweep chose by validation, so its report never opens the test set.
     looked = network.look_at(best.run.folder, test=False) if best and best.run else None
     sections = [
-        Section("Over seeds", _replication(sweep)),
+        Section("Over seeds", [*finalists.blocks(sweep, beside), *_replication(sweep)]),
         _size(sweep),
         _history(sweep),
         *_relations(sweep),
@@ -210,13 +210,13 @@ def _cost_beside(best: Trial | None, known: Trial | None) -> Any:
 
 
 def _replication(sweep: Sweep) -> list[Block]:
-    """What `replicate` found of the finalists, or that one seed is all there is."""
+    """What `replicate` found of the winner, or that nothing is confirmed yet."""
     path = sweep.folder / REPLICATION
     if not path.exists():
         return [
             text(
-                "Every figure here is of one seed, and the best of many trials is partly luck. "
-                "Nothing is known over seeds yet; the last command under “Run it again” finds it out.",
+                "The best of many trials is partly luck, and what it was chosen by flatters it. "
+                "Nothing is known over fresh seeds yet; the last command under “Run it again” finds it out.",
                 kind="soft",
             )
         ] * bool(sweep.winner)
@@ -397,8 +397,8 @@ def again(sweep: Sweep) -> Sequence[str]:
     if lines:
         folder = shlex.quote(str(sweep.folder))
         lines += [
-            "# the finalists against the reference, over seeds",
-            f"budgetsweep replicate {folder} --top 3 --seeds 5",
+            "# the winner against the reference, over fresh seeds",
+            f"budgetsweep replicate {folder} --seeds 5",
         ]
     return lines
 
