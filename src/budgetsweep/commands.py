@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def training_command() -> list[str]:
     """The start of a command line that trains in a process of its own, as this one was started."""
-    return [sys.executable, *(_own or ["-m", "budgetsweep"]), "train"]
+    return [sys.executable, *(_own or ["-m", "budgetsweep"]), "train", "--run"]
 
 
 def _unknown(name: str) -> str:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
 from budgetsweep.errors import BudgetError, DivergedError, UserError
 from budgetsweep.folders import CHECKPOINT
+from budgetsweep.mistakes import told_in_words
 from hydra_budget_sweeper import report
 from hydra_budget_sweeper.results.command import program
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
@@ -24,10 +25,11 @@ from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 register()
 
 
+@told_in_words()
 @hydra.main(
     config_path=str(CONF_DIR),
     config_name="config",
-    execution_whitelist=["budgetsweep.training.finished.KeepFinished"],
+    execution_whitelist=["budgetsweep.training.before.BeforeRun"],
 )
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
