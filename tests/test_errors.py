@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from budgetsweep.commands import main
 
 BAD = {
     "wrong key": ("optimizer.lrr=1", ["optimizer.lrr=1", "Did you mean optimizer.lr?"]),
@@ -60,32 +63,45 @@ NOISE = ("Traceback", "full_key", "object_type", "HYDRA_FULL_ERROR", "use +", "p
 NO_MPS = pytest.mark.skipif(torch.backends.mps.is_available(), reason="has such a device")
 
 
-@pytest.mark.parametrize(
-    ("command", "line", "words"),
-    [
+def cases(*commands: str) -> list[Any]:
+    """Each command's mistakes, with ids."""
+    listed = {"train": BAD, "summary": SUMMARY, "sweep": SWEEP}
+    return [
         pytest.param(
             command, line, words, id=f"{command}: {name}",
             marks=[NO_MPS] if name == "no such device" else [],
         )
-        for command, mistakes in (("train", BAD), ("sweep", SWEEP), ("summary", SUMMARY))
-        for name, (line, words) in mistakes.items()
-    ],
-)  # fmt: skip
+        for command in commands
+        for name, (line, words) in listed[command].items()
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "line", "words"), cases("train", "summary"))
 def test_a_mistake_is_told_in_words(
+    command: str, line: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = ["hydra.run.dir=run"] if command == "train" else []
+    monkeypatch.setattr("sys.argv", ["budgetsweep", command, *place, *line.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    check_told(str(ended.value.code), words, tmp_path)
+
+
+@pytest.mark.parametrize(("command", "line", "words"), cases("sweep"))
+def test_a_mistake_ends_a_sweep_before_it_trains(
     command: str, line: str, words: list[str], tmp_path: Path
 ) -> None:
-    folder = (
-        []
-        if command == "summary"
-        else [f"hydra.{'run' if command == 'train' else 'sweep'}.dir=run"]
-    )
-    call = [sys.executable, "-m", "budgetsweep", command, *folder, *line.split()]
+    call = [sys.executable, "-m", "budgetsweep", command, "hydra.sweep.dir=run", *line.split()]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    told = done.stdout + done.stderr
-    assert done.returncode != 0
+    assert done.returncode == 1
+    check_told(done.stderr, words, tmp_path)
+
+
+def check_told(told: str, words: list[str], folder: Path) -> None:
     assert [word for word in NOISE if word in told] == []
     assert [word for word in words if word not in told] == []
-    assert not [f for f in tmp_path.rglob("*") if f.name in ("summary.json", "checkpoint.pt")]
+    assert not [f for f in folder.rglob("*") if f.name in ("summary.json", "checkpoint.pt")]
 
 
 def test_a_mistake_in_a_plain_multirun_has_no_traceback(tmp_path: Path) -> None:
