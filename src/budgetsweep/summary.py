@@ -9,10 +9,12 @@ from omegaconf import DictConfig
 
 from budgetsweep.config import CONF_DIR, register, to_config
 from budgetsweep.errors import UserError
+from budgetsweep.mistakes import told_in_words
 
 register()
 
 
+@told_in_words()
 @hydra.main(config_path=str(CONF_DIR), config_name="summary")
 def main(cfg: DictConfig) -> None:
     """Print the table; an over-budget network is shown too, and exits with 1."""

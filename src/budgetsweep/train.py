@@ -17,17 +17,19 @@ from omegaconf import DictConfig
 from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
 from budgetsweep.errors import BudgetError, DivergedError, UserError
 from budgetsweep.folders import CHECKPOINT
+from budgetsweep.mistakes import told_in_words
 from hydra_budget_sweeper import report
-from hydra_budget_sweeper.results.command import program
+from hydra_budget_sweeper.results.command import program, setting
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 register()
 
 
+@told_in_words()
 @hydra.main(
     config_path=str(CONF_DIR),
     config_name="config",
-    execution_whitelist=["budgetsweep.training.finished.KeepFinished"],
+    execution_whitelist=["budgetsweep.training.before.BeforeRun"],
 )
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train one network; a sweep gets its `objectives`, by default the validation loss."""
@@ -82,9 +84,9 @@ def _interrupted(hydra_cfg: HydraConf) -> str:
     names = "resume", "hydra.run.dir"
     given = [*hydra_cfg.overrides.hydra, *hydra_cfg.overrides.task]
     kept = [o for o in given if o.lstrip("+").split("=")[0] not in names]
-    place = f"hydra.run.dir='{os.path.relpath(folder, hydra_cfg.runtime.cwd)}'"
-    command = shlex.join([*kept, "resume=true", place])
-    return f"Interrupted. To go on after the last whole epoch: {program()} {command}"
+    place = setting("hydra.run.dir", os.path.relpath(folder, hydra_cfg.runtime.cwd))
+    again = " ".join([program(), *map(shlex.quote, kept), "resume=true", place])
+    return f"Interrupted. To go on after the last whole epoch: {again}"
 
 
 def sweep() -> None:

@@ -1,6 +1,7 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import logging
+import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 from optuna.study import StudyDirection
 
 from hydra_budget_sweeper.compose import Composer, flatten
@@ -20,6 +22,7 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.finals import Finals, rules_of
 from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
+from hydra_budget_sweeper.hydra_errors import described
 from hydra_budget_sweeper.results.best import BEST, BestFile
 from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.finalists import FinalistsMonitor, verdict
@@ -32,7 +35,7 @@ from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
-from hydra_budget_sweeper.space.space import Params
+from hydra_budget_sweeper.space.space import Params, Space
 from hydra_budget_sweeper.study.finalists import (
     Rules,
     Standing,
@@ -107,6 +110,8 @@ class Sweep:
         self.known = _known_settings(config)
         params = expand(settings.params, self.known, PARAMS)
         self.space = parse_space(params, arguments, self.known, context.config_loader)
+        if not self.space.axes and settings.custom_search_space is None:
+            raise SweepError(_nothing_to_search(config, context.config_loader))
         self.known_points = [self._point(entry) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
         limits, custom = settings.constraints, settings.custom_search_space
@@ -216,11 +221,8 @@ class Sweep:
         try:
             yield
         except (HydraException, OmegaConfBaseException) as error:
-            if missing := missing_setting(str(error), self.known):
-                raise SweepError(f"Cannot compose {what}: {missing}") from None
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            cause = f" ({error.__cause__ or error.__context__})" if len(lines) == 1 else ""
-            raise SweepError(f"Cannot compose {what}: {' '.join(lines)}{cause}") from None
+            told = missing_setting(str(error), self.known) or _not_whole(error, self.space)
+            raise SweepError(f"Cannot compose {what}: {told or described(error)}") from None
 
     def _rules(self) -> Rules | None:
         """Hold the finalists' settings to a candidate."""
@@ -386,6 +388,29 @@ def _known_settings(config: DictConfig) -> dict[str, str]:
     choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
     known.update({str(group): str(choice) for group, choice in choices.items()})
     return known
+
+
+def _nothing_to_search(config: DictConfig, loader: ConfigLoader) -> str:
+    groups = config.hydra.runtime.choices.items()
+    unset = [g for g, chosen in groups if chosen is None and not str(g).startswith("hydra/")]
+    options = [f"{g}={'|'.join(loader.get_group_options(g))}" for g in unset]
+    return (
+        f"There is nothing to search: {PARAMS} is empty, and no override lists values to try, such as "
+        "key=1,2 or key=interval(0,1)."
+        + (f" There may be some in {', '.join(options)}." if options else "")
+    )
+
+
+def _not_whole(error: Exception, space: Space) -> str | None:
+    """Say how to search a setting of whole numbers that was given an interval of all numbers."""
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError) or "Integer" not in str(cause):
+        return None
+    for axis in space.axes:
+        if axis.key == cause.full_key and "interval(" in str(axis):
+            whole = re.sub(r"(interval\([^)]*\))", r"int(\1)", str(axis))
+            return f"{axis.key} takes whole numbers: {axis.key}={whole}, not {axis}."
+    return None
 
 
 def _warn_of_pruner(settings: Settings) -> None:

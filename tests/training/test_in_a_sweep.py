@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from budgetsweep.config import CONF_DIR, register
 
 TRAIN = [
-    sys.executable, "-m", "budgetsweep.train", "data=digits", "model=tiny", "data.limit=96",
+    sys.executable, "-m", "budgetsweep", "train", "data=digits", "model=tiny", "data.limit=96",
     "data.validation=40", "trainer.epochs=2", "trainer.batch_size=32", "trainer.threads=1",
     "trainer.device=cpu",
 ]  # fmt: skip

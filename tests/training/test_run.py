@@ -18,7 +18,7 @@ import pytest
 import torch
 
 RUN = [
-    sys.executable, "-m", "budgetsweep.train", "data=digits", "model=tiny", "trainer.epochs=4",
+    sys.executable, "-m", "budgetsweep", "train", "data=digits", "model=tiny", "trainer.epochs=4",
     "trainer.batch_size=16", "trainer.threads=1", "trainer.precision=fp32",
     "trainer.memory_format=contiguous", "trainer.ema=0.9",
 ]  # fmt: skip
@@ -134,9 +134,16 @@ def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert len(told.splitlines()) == 1, told
-    start, _, command = told.partition(": python -m budgetsweep.train ")
+    start, _, command = told.partition(": budgetsweep train ")
     assert start == "Interrupted. To go on after the last whole epoch"
-    again = [sys.executable, "-m", "budgetsweep.train", *shlex.split(command), "trainer.epochs=500"]
+    again = [
+        sys.executable,
+        "-m",
+        "budgetsweep",
+        "train",
+        *shlex.split(command),
+        "trainer.epochs=500",
+    ]
     epochs = torch.load(folder / "checkpoint.pt", weights_only=True)["trainer"]["epoch"]
     going = subprocess.Popen(again, cwd=tmp_path, text=True, stdout=subprocess.PIPE)
     assert going.stdout

@@ -8,9 +8,10 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import update_wrapper
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -96,7 +97,9 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
         _mark_pruned(Path(candidate.job.hydra.runtime.output_dir), pruned[0])
         return Outcome(TrialState.PRUNED, seconds)
     try:
-        return _success(job.return_value, len(session.settings.directions), seconds)
+        with redirect_stderr(StringIO()):  # to which Hydra writes what `Outcome` tells as well
+            returned = job.return_value
+        return _success(returned, len(session.settings.directions), seconds)
     except Exception as error:
         return Outcome.failure(error, seconds)
 

@@ -1,0 +1,81 @@
+"""What is asked before anything is written: by Hydra, once a command line is composed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from budgetsweep.errors import UserError
+from budgetsweep.folders import SUMMARY
+
+_LOCAL = ("basic", "workers", "forkserver", "joblib")  # launchers that stay on this machine
+
+
+class BeforeRun(Callback):
+    """Ends a command with a sentence where what was given cannot be what was meant."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            _refuse_search(config)
+            _keep_finished(config)
+        except UserError as error:
+            sys.exit(str(error))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        device = OmegaConf.select(config, "trainer.device")
+        if (
+            device not in ("cuda", "mps")
+            or config.hydra.runtime.choices["hydra/launcher"] not in _LOCAL
+        ):
+            return
+        from budgetsweep.training.device import choose_device  # torch
+
+        try:
+            choose_device(device)
+        except UserError as error:
+            sys.exit(str(error))
+
+
+def _refuse_search(config: DictConfig) -> None:
+    """A space, and nothing of it set: a sweep was meant. A trial that is run again sets it all."""
+    given = [o.lstrip("+").partition("=")[0] for o in config.hydra.overrides.task]
+    if "search" not in given or {"--run", "-r"} & set(sys.argv):
+        return
+    searched = list(_keys(OmegaConf.select(config, "hydra.sweeper.params") or {}))
+    if not any(fnmatchcase(key, pattern) for key in given for pattern in searched):
+        search = f"search={config.hydra.runtime.choices['search']}"
+        raise UserError(
+            f"{search} is of a sweep: budgetsweep sweep {search}. To train its network once as it is, add "
+            "--run."
+        )
+
+
+def _keys(params: Any) -> Iterable[str]:
+    for key, value in params.items():
+        yield str(key).partition("=")[0]
+        if OmegaConf.is_dict(value):
+            yield from _keys(value)
+
+
+def _keep_finished(config: DictConfig) -> None:
+    """A finished run's folder is not written over, unless it is to be taken up."""
+    folder = Path(config.hydra.run.dir)
+    if config.get("resume") or not (folder / SUMMARY).exists():
+        return
+    try:
+        before = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        told = f" ({before['model']}, seed {before['seed']}, {before['epochs']} epochs)"
+    except (OSError, ValueError, KeyError, TypeError):
+        told = ""
+    raise UserError(
+        f"{os.path.relpath(folder)} holds a finished run{told}, which is kept. Name another folder "
+        "(hydra.run.dir=...), or add resume=true to have its results again."
+    )

@@ -1,0 +1,55 @@
+"""What Hydra says of a mistake in a configuration or on a command line, without what only it needs."""
+
+import dataclasses
+import re
+from difflib import get_close_matches
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+_REFUSED = re.compile(r"Could not override '[^']*'\.\nTo append to your config use \+(.*)")
+_NEAR = re.compile(r"Did you mean(?: one of)?: (.*)\?")
+_PARSER = re.compile(r"(?:Error (?:when parsing index:|parsing override) .*|See https://.*)\n?")
+_MERGING = "Error merging override "
+
+
+def described(error: Exception) -> str:
+    """Write an error of Hydra's or OmegaConf's as a person needs it: mostly one line.
+
+    `+key=value` is advised where something can be added, not where a key of a fixed set is misspelt.
+    """
+    cause = error.__cause__
+    if isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
+    if isinstance(error, MissingConfigException):
+        return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {_PARSER.sub('', str(error)).strip()} (it is key=value)"
+    if not isinstance(cause, OmegaConfBaseException):
+        return str(error).strip()
+    if refused := _REFUSED.match(str(error)):
+        return f"{refused[1]}: {_missing_key(cause, refused[1])}"
+    return f"{str(error).removeprefix(_MERGING)}: {_first_line(cause)}"
+
+
+def _missing_key(error: OmegaConfBaseException, override: str) -> str:
+    parent = str(error.full_key).rpartition(".")[0]
+    found = _NEAR.search(str(error))
+    names = [f"{parent}.{n}".lstrip(".") for n in re.findall(r"'(.*?)'", found[1] if found else "")]
+    hint = f" Did you mean {' or '.join(names)}?" if names else ""
+    if dataclasses.is_dataclass(error.object_type):
+        return f"there is no such setting.{hint}"
+    return f"{parent} has no {error.key}.{hint} To add one: +{override}"
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    if not error.options or error.missing_cfg_file is None:
+        return str(error).strip()
+    group, _, option = error.missing_cfg_file.rpartition("/")
+    near = get_close_matches(option, error.options, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{_first_line(error)}. {group} has {', '.join(error.options)}.{hint}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
