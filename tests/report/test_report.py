@@ -21,9 +21,18 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from budgetsweep.errors import UserError
-from budgetsweep.report import facts, figures, write_report
+from budgetsweep.report import write_report
 from budgetsweep.report.__main__ import main
 from budgetsweep.report.collect import Sweep, collect
+from budgetsweep.report.common import comparable
+from budgetsweep.report.costs import cost
+from budgetsweep.report.drawing import log_ticks
+from budgetsweep.report.mistakes import counted_by_the_run, find_mistakes
+from budgetsweep.report.network import look_at
+from budgetsweep.report.reference import reference
+from budgetsweep.report.sections import failures, front, timing
+from budgetsweep.report.sections import headline as top
+from budgetsweep.runs.loading import load_run
 
 LIMIT = 1_000
 # number: (state, width, value, validation accuracy, parameters, epochs trained)
@@ -145,9 +154,7 @@ def read(folder: Path) -> Sweep:
 
 
 def headline(folder: Path) -> dict[str, tuple[str, str]]:
-    from budgetsweep.report.sweep import headline
-
-    return {name: (value, remark) for name, value, remark in headline(read(folder))}
+    return {name: (value, remark) for name, value, remark in top.facts(read(folder))}
 
 
 def test_the_headline_counts_every_kind_of_trial_once(sweep: Path) -> None:
@@ -176,7 +183,7 @@ def test_failures_are_counted_by_their_cause(sweep: Path) -> None:
     for loss in (17.5, 20.0):
         note = {"started": f"{loss}", "error": f"DivergedError: loss {loss} after 3 epochs"}
         study.add_trial(create_trial(state=TrialState.FAIL, system_attrs={"budget_sweep": note}))
-    found = facts.causes(read(sweep))
+    found = failures.causes(read(sweep))
     assert [(cause, [t.told.number for t in trials]) for cause, trials in found] == [
         ("DivergedError: loss … after … epochs", [7, 8]),
         (NASTY, [5]),
@@ -185,7 +192,7 @@ def test_failures_are_counted_by_their_cause(sweep: Path) -> None:
 
 def test_trials_are_compared_at_a_step_that_all_reached(sweep: Path) -> None:
     # Four complete trials reported steps 0 to 3, the pruned one step 0 alone.
-    values, name = facts.comparable(read(sweep))
+    values, name = comparable(read(sweep))
     assert name == "validation loss at step 0"
     assert values == {0: 0.5, 2: 0.3, 3: 0.9, 4: 0.4, 6: 0.31}
 
@@ -211,24 +218,24 @@ def test_a_stopped_sweep_says_why(sweep: Path) -> None:
 
 
 def test_the_front_is_what_no_other_beats(sweep: Path) -> None:
-    candidates = facts.points(read(sweep), "complete")
+    candidates = front.points(read(sweep), "complete")
     unbeaten = {
         (p.x, p.y)
         for p in candidates
         if not any(q.x <= p.x and q.y >= p.y and q != p for q in candidates)
     }
-    front = facts.front(read(sweep), candidates)
-    assert [(p.x, p.y) for p in front] == sorted(unbeaten) == [(400, 0.8), (800, 0.9)]
+    drawn = front.front(read(sweep), candidates)
+    assert [(p.x, p.y) for p in drawn] == sorted(unbeaten) == [(400, 0.8), (800, 0.9)]
 
 
 def test_sizes_of_untrained_candidates_follow_from_the_limit(sweep: Path) -> None:
     found = read(sweep)
-    sizes = {t.told.number: facts.cost(found, t, "parameters") for t in found.trials}
+    sizes = {t.told.number: cost(found, t, "parameters") for t in found.trials}
     assert sizes == {number: row[4] for number, row in TRIALS.items()}
 
 
 def test_time_adds_up_to_what_the_workers_had(sweep: Path) -> None:
-    spent = facts.sweep_time(read(sweep))
+    spent = timing.of_sweep(read(sweep))
     # Four complete trials at 8 s, and 2 s of the pruned one.
     assert spent["training"] == pytest.approx(4 * 8 + 2)
     assert spent["evaluating"] == pytest.approx(4)
@@ -245,22 +252,22 @@ def test_time_adds_up_to_what_the_workers_had(sweep: Path) -> None:
     ],
 )
 def test_a_log_axis_has_few_round_ticks(low: float, high: float, ticks: list[float]) -> None:
-    assert figures.log_ticks(low, high) == pytest.approx(ticks)
+    assert log_ticks(low, high) == pytest.approx(ticks)
 
 
 def test_pruned_trials_do_not_press_the_complete_ones_together(sweep: Path) -> None:
     # Complete from 0.78 to 0.90, the pruned one at 0.60: all in view.
-    assert figures.score_view(read(sweep)) is None
+    assert front.score_view(read(sweep)) is None
     for trial, accuracy in ((0, 0.89), (2, 0.90), (4, 0.88), (6, 0.89)):
         shutil.rmtree(sweep / f"{trial} a")
         write_run(sweep / f"{trial} a", accuracy, 0.3, 4, parameters=TRIALS[trial][4])
-    low, high = figures.score_view(read(sweep)) or (0, 0)
+    low, high = front.score_view(read(sweep)) or (0, 0)
     assert 0.60 < low < 0.88 and 0.90 < high < 1
     assert "Outside the view: 1 pruned" in Page(write_report(sweep)).text
 
 
 def test_the_reference_is_what_the_sweep_would_train_without_its_search(sweep: Path) -> None:
-    assert facts.reference(read(sweep)) is None
+    assert reference(read(sweep)) is None
     for number in (0, 2, 3, 4, 6):
         # tiny's conv1 has width 8; trial 2 has it too, and the rate is set to trial 2's.
         lines = "- data=digits\n- model=tiny\n- optimizer.lr=0.3\n- model.layers.conv1.width=5\n"
@@ -268,7 +275,7 @@ def test_the_reference_is_what_the_sweep_would_train_without_its_search(sweep: P
     found = read(sweep)
     for trial in found.trials:
         trial.told.params["optimizer.lr"] = 0.1  # sgd's own
-    assert facts.reference(found) is found.trials[2]
+    assert reference(found) is found.trials[2]
 
 
 def test_a_page_is_whole_escaped_and_loads_nothing(sweep: Path) -> None:
@@ -372,9 +379,6 @@ def test_a_runs_mistakes_are_counted_on_the_test_set_it_read(trained: Path) -> N
 
 
 def test_what_a_run_counted_is_what_its_network_does(trained: Path) -> None:
-    from budgetsweep.report.network import counted_by_the_run, find_mistakes
-    from budgetsweep.runs.loading import load_run
-
     saved = load_run(trained)
     counted, tried = counted_by_the_run(saved, test=True), find_mistakes(saved, test=True)
     assert counted is not None and counted.split == tried.split == "test"
@@ -385,8 +389,6 @@ def test_what_a_run_counted_is_what_its_network_does(trained: Path) -> None:
 
 
 def test_a_sweeps_winner_is_tried_on_validation_images(trained: Path) -> None:
-    from budgetsweep.report.network import look_at
-
     mistakes = look_at(trained, test=False).mistakes
     assert mistakes is not None
     assert mistakes.split == "validation"

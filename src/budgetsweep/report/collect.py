@@ -14,6 +14,9 @@ from budgetsweep.errors import UserError
 from budgetsweep.folders import CONFIG, LEADERBOARD, METRICS, STUDY, SUMMARY, SWEEP
 from hydra_budget_sweeper import SweepError, SweepResults, SweepTrial, read_sweep
 
+# What became of a proposal, in words.
+STATES = ("complete", "pruned", "over budget", "failed", "duplicate", "running")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -131,6 +134,13 @@ class Runs:
 
     folder: Path
     runs: list[Run]
+
+
+def setting(config: Any, key: str) -> Any:
+    """A dotted key's value, None where it is missing."""
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
 
 
 def collect(folder: Path) -> Sweep | Run | Runs:
