@@ -7,10 +7,9 @@ from collections import Counter
 
 from budgetsweep.config import BudgetConfig
 from budgetsweep.errors import SettingError
-from budgetsweep.network.limits import LIMITS, Measure
+from budgetsweep.network.limits import LIMITS, Measure, in_words
 from budgetsweep.network.limits import limits as budget_limits
 from budgetsweep.report.collect import Sweep, Trial, setting
-from budgetsweep.report.words import cost_name
 
 
 def limits(sweep: Sweep) -> dict[str, int]:
@@ -49,7 +48,7 @@ def misses(sweep: Sweep, trial: Trial) -> list[str]:
             told.append("cannot be built: its feature map vanishes")
         elif share > 0:
             value, allowed = cost(sweep, trial, name), limits(sweep).get(name)
-            missed = f"over {cost_name(name)}"
+            missed = f"over {in_words(name)}"
             if value is not None and allowed is not None:
                 missed = str(Measure(name, allowed, value, {}))
             told.append(f"{missed} ({100 * share:.0f} %)")

@@ -61,12 +61,15 @@ def scatter(
         )  # fmt: skip
 
 
-def edge(figure: go.Figure, name: str, marked: Sequence[tuple[Trial, float]], symbol: str) -> None:
+def edge(
+    figure: go.Figure, name: str, marked: Sequence[tuple[Trial, float]], symbol: str,
+    color: str = RED,
+) -> None:  # fmt: skip
     """Trials without a score, marked along the lower edge."""
     if marked:
         figure.add_scatter(
             x=[x for _, x in marked], y=[0.02] * len(marked), yaxis="y2", mode="markers",
-            name=name, marker={"color": RED, "symbol": symbol, "size": 8},
+            name=name, marker={"color": color, "symbol": symbol, "size": 8},
             text=[hover(t) for t, _ in marked], hovertemplate="%{text}<br>%{x:,}<extra></extra>",
         )  # fmt: skip
         hidden = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}

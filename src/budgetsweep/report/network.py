@@ -49,7 +49,7 @@ def sections(looked: Looked, whose: str, beside: Cost | None = None) -> list[Sec
     if looked.saved is None and mistakes is None:
         return [Section("The network", why_not)]
     if looked.saved is not None and looked.cost is not None:
-        rows = layers.blocks(looked.saved, looked.cost, beside)
+        rows = layers.blocks(looked.saved, looked.cost, beside, whose)
     if mistakes is None:
         return [Section("Layers", rows), Section("Confusion and mistakes", why_not)]
     return [

@@ -31,6 +31,14 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two values in one cell, the second below the first, small."""
+
+    text: str
+    small: str
+
+
+@dataclass(frozen=True)
 class Text:
     """A paragraph of words and links."""
 

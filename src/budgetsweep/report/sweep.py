@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from budgetsweep.errors import UserError
-from budgetsweep.network.cost import cost_of
 from budgetsweep.report import network
 from budgetsweep.report.collect import Sweep
 from budgetsweep.report.common import common
 from budgetsweep.report.page import Block, Code, Facts, Section, render, text
-from budgetsweep.report.reference import reference
+from budgetsweep.report.reference import reference_cost
 from budgetsweep.report.sections import (
     again,
     curves,
@@ -26,7 +23,6 @@ from budgetsweep.report.sections import (
     trials,
 )  # fmt: skip
 from budgetsweep.report.sections.made_with import made_with
-from budgetsweep.runs.loading import load_run
 
 
 def sweep_page(sweep: Sweep, beside: Path) -> str:
@@ -41,7 +37,7 @@ def sweep_page(sweep: Sweep, beside: Path) -> str:
         history.section(sweep),
         *_relations(sweep),
         curves.of_sweep(sweep),
-        *(network.sections(looked, "the winner", _cost_beside(sweep)) if looked else []),
+        *(network.sections(looked, "the winner", reference_cost(sweep)) if looked else []),
         Section("Where time went", [timing.block(timing.of_sweep(sweep))]),
         Section("Failures", failures.blocks(sweep, beside)),
         Section("Run it again", [Code(commands) if commands else text("There is no winner yet.")]),
@@ -60,19 +56,4 @@ def sweep_page(sweep: Sweep, beside: Path) -> str:
 def _relations(sweep: Sweep) -> list[Section]:
     """Importances and parallel coordinates; left out where they would rest on too little."""
     shared = common(sweep)
-    if shared is None:
-        return []
-    minimize = sweep.results.directions[0] == "minimize"
-    return [importances.section(shared), parallel.section(shared, minimize)]
-
-
-def _cost_beside(sweep: Sweep) -> Any:
-    """The reference's cost, row by row; None where it is the winner or left no configuration."""
-    known = reference(sweep)
-    if known is None or known is sweep.winner or known.run is None:
-        return None
-    try:
-        saved = load_run(known.run.folder)
-    except UserError:
-        return None
-    return cost_of(saved.config.model, saved.config.data)
+    return [importances.section(shared), parallel.section(shared)] if shared else []

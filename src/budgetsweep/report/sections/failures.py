@@ -19,10 +19,10 @@ def causes(sweep: Sweep) -> list[tuple[str, list[Trial]]]:
 
 
 def blocks(sweep: Sweep, beside: Path) -> list[Block]:
-    """A row a cause: how often, and the first trial of it; nothing where none failed."""
+    """A row a cause: as the first trial told it, and how often; nothing where none failed."""
     rows = []
     for cause, trials in causes(sweep):
         first = trials[0]
         where = link(f"trial {first.told.number}", first.folder, beside)
-        rows.append([cause, where, f"{len(trials):,}"])
+        rows.append([first.told.error or cause, where, f"{len(trials):,}"])
     return [Table(["cause", "first", "trials"], rows, words=2)] if rows else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from budgetsweep.network.limits import in_words
 from budgetsweep.report.collect import Sweep, Trial
 from budgetsweep.report.costs import binding, cost, limits
 from budgetsweep.report.drawing import (
@@ -25,7 +26,7 @@ from budgetsweep.report.drawing import (
 )  # fmt: skip
 from budgetsweep.report.page import Plot, Section, text
 from budgetsweep.report.reference import reference
-from budgetsweep.report.words import cost_name, count, number, percent
+from budgetsweep.report.words import count, number, percent
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def figure(sweep: Sweep) -> go.Figure:
         return drawn
     sized = [(t, cost(sweep, t, name)) for t in sweep.of("over budget")]
     edge(drawn, "over budget", [(t, x) for t, x in sized if x is not None], "x-thin-open")
+    outside = [(t, x) for t, x in sized if x is not None and t is reference(sweep)]
+    edge(drawn, "reference", outside, "diamond-open", VIOLET)
     if (allowed := limits(sweep).get(name)) is not None:
         drawn.add_vline(
             allowed, line={"color": RED, "dash": "dash", "width": 1.5},
@@ -114,7 +117,7 @@ def figure(sweep: Sweep) -> go.Figure:
             annotation={"text": f"budget {allowed:,}", "textangle": -90, "xanchor": "left"},
         )  # fmt: skip
     share = score.higher_is_better and all(0 <= p.y <= 1 for p in complete)
-    axes(drawn, cost_name(name), score.name, percent=share)
+    axes(drawn, in_words(name), score.name, percent=share)
     if view := score_view(sweep):
         drawn.update_yaxes(range=view, selector={"overlaying": None})
     return drawn
@@ -124,7 +127,7 @@ def section(sweep: Sweep) -> Section:
     """The picture, and what it shows in words."""
     several = len(sweep.results.directions) > 1
     score, name = score_of(sweep), binding(sweep)
-    title = f"{score.name} against {cost_name(name)}"
+    title = f"{score.name} against {in_words(name)}"
     if several:
         title = f"{sweep.objectives[0]} against {sweep.objectives[1]}"
     title = title[:1].upper() + title[1:]
@@ -133,7 +136,7 @@ def section(sweep: Sweep) -> Section:
         return Section(title, [text("No complete trial with a known size yet.")])
     best = front(sweep, complete)
     told = percent if score.name == "validation accuracy" and not several else number
-    unit = sweep.objectives[1] if several else cost_name(name)
+    unit = sweep.objectives[1] if several else in_words(name)
     ends = [f"{p.x:,.6g} {unit}, {told(p.y)}" for p in (best[0], best[-1])] if best else []
     caption = "Each point is a trained candidate"
     if ends:
@@ -141,12 +144,11 @@ def section(sweep: Sweep) -> Section:
             f"; {count(len(best), 'lies', 'lie')} on the front, where no other is better in both: "
             f"from {ends[0]}" + (f" to {ends[1]}" if len(best) > 1 else "")
         )
-    known = reference(sweep)
-    caption += (
-        f". The reference is trial {known.told.number}."
-        if known
-        else ". The reference was not among the trials; hydra.sweeper.enqueue adds it."
-    )
+    if known := reference(sweep):
+        state = f", {known.state}" if known.state in ("pruned", "over budget") else ""
+        caption += f". The reference is trial {known.told.number}{state}."
+    else:
+        caption += ". The reference was not among the trials; hydra.sweeper.enqueue adds it."
     if not several and (view := score_view(sweep)):
         outside = [p for p in points(sweep, "pruned") if not view[0] <= p.y <= view[1]]
         caption += f" Outside the view: {len(outside):,} pruned; double-click it to see all."

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from budgetsweep.network.limits import LIMITS, in_words
 from budgetsweep.report.collect import STATES, Sweep, Trial, setting
 from budgetsweep.report.costs import cost, limits
 from budgetsweep.report.drawing import short_names
 from budgetsweep.report.page import Block, link, text
 from budgetsweep.report.reference import reference
+from budgetsweep.report.sections.seeds import verdict
 from budgetsweep.report.sections.trials import parameter
-from budgetsweep.report.words import cost_name, count, duration, number, percent
+from budgetsweep.report.words import count, duration, number, percent
 
 Fact = tuple[str, str, str]  # name, value, remark
 
@@ -77,13 +79,23 @@ def _of_winner(sweep: Sweep, best: Trial) -> list[Fact]:
     if best.accuracy is not None:
         found.append(("its validation accuracy", percent(best.accuracy), "last epoch, one seed"))
     found += _margin(sweep, best)
+    name = "reference" if best is reference(sweep) else f"trial-{best.told.number}"
+    if over_seeds := verdict(sweep, name):
+        found.append(over_seeds)
     allowed = limits(sweep)
     for name in dict.fromkeys(("parameters", *allowed)):
         size, limit = cost(sweep, best, name), allowed.get(name)
         if size is not None:
-            share = f"{100 * size / limit:.0f} % of {limit:,} allowed" if limit else "no limit"
-            found.append((f"its {cost_name(name)}", number(size), share))
+            found.append((f"its {in_words(name)}", number(size), _share(name, size, limit)))
     return found
+
+
+def _share(name: str, size: int, limit: int | None) -> str:
+    if limit is None:
+        return "no limit"
+    if LIMITS[name].startswith("min_"):
+        return f"at least {limit:,} asked for"
+    return f"{100 * size / limit:.0f} % of {limit:,} allowed"
 
 
 def _margin(sweep: Sweep, best: Trial) -> list[Fact]:
@@ -92,22 +104,23 @@ def _margin(sweep: Sweep, best: Trial) -> list[Fact]:
     if known is None or len(sweep.results.directions) > 1:
         return []
     if known is best:
-        return [("ahead of the reference", "0", "it is the reference")]
-    if known.state == "pruned":
-        return [("ahead of the reference", "unknown", f"trial {known.told.number} was pruned")]
+        return [("against the reference", "0", "it is the reference")]
+    if known.state != "complete":
+        state = "is still running" if known.state == "running" else f"was {known.state}"
+        return [("against the reference", "unknown", f"trial {known.told.number} {state}")]
     remark = f"trial {known.told.number}, one seed each"
     if best.accuracy is not None and known.accuracy is not None:
         lead = 100 * (best.accuracy - known.accuracy)
-        return [("ahead of the reference", f"{lead:+.2f} points", remark)]
+        return [("against the reference", f"{lead:+.2f} points", remark)]
     if best.value is not None and known.value is not None:
-        return [("from the reference", f"{best.value - known.value:+.4g}", remark)]
+        return [("against the reference", f"{best.value - known.value:+.4g}", remark)]
     return []
 
 
 def _most_missed(sweep: Sweep) -> str:
     over = [t.told.violations for t in sweep.of("over budget")]
     by = Counter(name for missed in over for name, share in missed.items() if share > 0)
-    told = (f"{n} {cost_name(name)}" for name, n in by.most_common())
+    told = (f"{n} {in_words(name)}" for name, n in by.most_common())
     return f"not trained; by limit: {', '.join(told)}" if by else "not trained"
 
 

@@ -58,8 +58,7 @@ def figure(groups: Mapping[str, Sequence[tuple[str, float]]], band: Interval | N
 
 def replication(sweep: Sweep) -> list[Block]:
     """What `replicate` found of a sweep's finalists, or that one seed is all there is."""
-    path = sweep.folder / REPLICATION
-    if not path.exists():
+    if not (sweep.folder / REPLICATION).exists():
         return [
             text(
                 "Every figure here is of one seed, and the best of many trials is partly luck. "
@@ -68,12 +67,30 @@ def replication(sweep: Sweep) -> list[Block]:
             )
         ] * bool(sweep.winner)
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        n, found = len(next(iter(results.values()))), _compared(results)
+        return [text("Test accuracy, each network trained again:"), *_compared(_replicated(sweep))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [text(f"{REPLICATION} cannot be read: {error!r}", kind="warning")]
-    said = f"Test accuracy over {count(n, 'fresh seed')}, each network trained again:"
-    return [text(said), *found]
+
+
+def verdict(sweep: Sweep, name: str) -> tuple[str, str, str] | None:
+    """What `replicate` found of one network, to stand on top; None where that is nothing."""
+    try:
+        rows = comparison(_replicated(sweep))[1]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    known = {row[0]: row for row in rows}
+    if name not in known:
+        return None
+    _, _, seeds, mean, spread, told = known[name]
+    against = f"{told}, against {rows[0][0]}" if told else spread
+    return f"over {count(int(seeds), 'fresh seed')}, test accuracy", mean, against
+
+
+def _replicated(sweep: Sweep) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = json.loads(
+        (sweep.folder / REPLICATION).read_text(encoding="utf-8")
+    )
+    return found
 
 
 def compared(networks: Networks) -> list[Block]:

@@ -6,38 +6,41 @@ import math
 from pathlib import Path
 from typing import Any
 
+from budgetsweep.network.limits import in_words
 from budgetsweep.report.collect import STATES, Sweep, Trial
 from budgetsweep.report.costs import binding, cost, misses
 from budgetsweep.report.drawing import short_names
 from budgetsweep.report.page import Row, TrialTable, link
 from budgetsweep.report.reference import reference
-from budgetsweep.report.words import cost_name, duration, number, percent
+from budgetsweep.report.words import duration, number, percent
 
 
 def table(sweep: Sweep, beside: Path) -> TrialTable:
     """Every proposal, the leaderboard's order first."""
     names = list(dict.fromkeys(name for t in sweep.trials for name in t.told.params))
-    short, limit = short_names(names), binding(sweep)
+    short, sized = short_names(names), [binding(sweep)]
+    if in_words(sized[0]) in sweep.objectives:
+        sized = []
     head = [
-        "trial", "state", "rank", *sweep.objectives, "accuracy", cost_name(limit), "epochs",
+        "trial", "state", "rank", *sweep.objectives, "accuracy", *map(in_words, sized), "epochs",
         "time", *(short[n] for n in names), "remark",
     ]  # fmt: skip
     places = {trial.number: place for place, trial in enumerate(sweep.results.trials)}
     order = sorted(sweep.trials, key=lambda t: (t.told.rank is None, places[t.told.number]))
-    rows = [_row(sweep, trial, names, limit, beside) for trial in order]
+    rows = [_row(sweep, trial, names, sized, beside) for trial in order]
     return TrialTable(head, rows, [s for s in STATES if sweep.of(s)])
 
 
-def _row(sweep: Sweep, trial: Trial, names: list[str], limit: str, beside: Path) -> Row:
+def _row(sweep: Sweep, trial: Trial, names: list[str], sized: list[str], beside: Path) -> Row:
     told, run = trial.told, trial.run
     epochs = run.rows[-1]["epoch"] if run and run.rows else None
-    size = cost(sweep, trial, limit)
+    sizes = [cost(sweep, trial, name) for name in sized]
     values = [*told.values, *[None] * len(sweep.objectives)][: len(sweep.objectives)]
     cells = [
         (number(told.rank), told.rank),
         *((number(v), _key(v)) for v in values),
         (percent(trial.accuracy), trial.accuracy),
-        (number(size), size),
+        *((number(size), size) for size in sizes),
         (number(epochs), epochs),
         (duration(told.seconds), told.seconds),
         *((parameter(trial, n), _key(told.params.get(n))) for n in names),
