@@ -59,7 +59,7 @@ class Page(HTMLParser):
         self.states: list[str] = []
         self.ids: list[str] = []
         self.text = ""
-        self._silent = False
+        self._silent = self._is_trials = False
         self.feed(path.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -71,8 +71,7 @@ class Page(HTMLParser):
             self.addresses.append(given["href"] or "")
         if tag == "a":
             self.links.append(given["href"] or "")
-        if tag == "tr" and given.get("data-state"):
-            self.states.append(given["data-state"] or "")
+        self._is_trials = given.get("id") == "trial-data"
         if tag == "img" and not given.get("alt"):
             self.unnamed.append(tag)
         if given.get("role") == "img" and not given.get("aria-labelledby"):
@@ -84,6 +83,14 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.text += data + " "
+        elif self._is_trials:
+            for number, href, state, _, cells, remark in json.loads(data):
+                self.states.append(state)
+                self.links += [href] * bool(href)
+                cells = [cell[0] if isinstance(cell, list) else cell for cell in cells]
+                # A lone surrogate is shown as a substitute.
+                told = " ".join([number, *cells, remark]).encode("utf-16", "surrogatepass")
+                self.text += told.decode("utf-16", "replace") + " "
 
 
 def write_run(folder: Path, accuracy: float, loss: float, epochs: int, **summary: Any) -> None:

@@ -18,6 +18,7 @@ from budgetsweep.report.words import number
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = (
     "#3b82f6", "#e8890c", "#16a34a", "#e5484d", "#8b95a5", "#a05cf0",
 )  # fmt: skip
+MANY = 1_000  # points of a kind whose parameters would make the file large
 NETWORKS = (BLUE, ORANGE, VIOLET, GREEN, RED, GREY)
 
 
@@ -41,9 +42,9 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def hover(trial: Trial) -> str:
+def hover(trial: Trial, short: bool = False) -> str:
     """What is shown of a trial under the pointer: its number and its parameters."""
-    params = trial.told.params
+    params = {} if short else trial.told.params
     chosen = [f"{name}={number(params[full])}" for full, name in short_names(list(params)).items()]
     return "<br>".join([f"trial {trial.told.number}", *map(plain, chosen)])
 
@@ -56,7 +57,7 @@ def scatter(
         figure.add_scatter(
             x=[p.x for p in points], y=[p.y for p in points], mode="markers",
             name=name, marker={"color": color, "symbol": symbol, "size": size},
-            text=[hover(p.trial) for p in points],
+            text=[hover(p.trial, short=len(points) > MANY) for p in points],
             hovertemplate="%{text}<br>%{x:,}, %{y:.5g}<extra></extra>",
         )  # fmt: skip
 
@@ -70,7 +71,7 @@ def edge(
         figure.add_scatter(
             x=[x for _, x in marked], y=[0.02] * len(marked), yaxis="y2", mode="markers",
             name=name, marker={"color": color, "symbol": symbol, "size": 8},
-            text=[hover(t) for t, _ in marked], hovertemplate="%{text}<br>%{x:,}<extra></extra>",
+            text=[hover(t, short=len(marked) > MANY) for t, _ in marked], hovertemplate="%{text}<br>%{x:,}<extra></extra>",
         )  # fmt: skip
         hidden = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
         figure.update_layout(yaxis2=hidden)
