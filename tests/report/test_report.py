@@ -15,24 +15,28 @@ from urllib.parse import unquote
 import optuna
 import pytest
 from browsing import browse, dom
+from composing import compose
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from budgetsweep.errors import UserError
+from budgetsweep.network.cost import cost_of
+from budgetsweep.network.factory import build_model
 from budgetsweep.report import write_report
 from budgetsweep.report.__main__ import main
 from budgetsweep.report.collect import Sweep, collect
-from budgetsweep.report.common import comparable
+from budgetsweep.report.common import common, comparable
 from budgetsweep.report.costs import cost
 from budgetsweep.report.drawing import log_ticks
 from budgetsweep.report.mistakes import counted_by_the_run, find_mistakes
 from budgetsweep.report.network import look_at
+from budgetsweep.report.page import Plot, Table
 from budgetsweep.report.reference import reference
-from budgetsweep.report.sections import failures, front, timing
+from budgetsweep.report.sections import failures, front, layers, parallel, timing
 from budgetsweep.report.sections import headline as top
-from budgetsweep.runs.loading import load_run
+from budgetsweep.runs.loading import SavedRun, load_run
 
 LIMIT = 1_000
 # number: (state, width, value, validation accuracy, parameters, epochs trained)
@@ -116,10 +120,11 @@ def make_trial(number: int) -> optuna.trial.FrozenTrial:
         note = {"started": f"config-{number}", "folder": f"{number} a", "seconds": 10.0}
     if state == "failed":
         note["error"] = NASTY
-    states = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+    # Over budget is told to the sampler as complete, with a value that stands in for none.
+    told = {"complete": TrialState.COMPLETE, "over budget": TrialState.COMPLETE}
     trial = create_trial(
-        state=states.get(state, TrialState.PRUNED),
-        value=value,
+        state=told.get(state, TrialState.FAIL if state == "failed" else TrialState.PRUNED),
+        value=math.inf if state == "over budget" else value,
         params={"model.layers.conv1.width": width, "optimizer.lr": 0.1 + 0.01 * number},
         distributions={
             "model.layers.conv1.width": IntDistribution(1, 32),
@@ -184,6 +189,24 @@ def test_over_budget_says_over_which_limit_and_by_how_much(sweep: Path) -> None:
     assert "parameters: 1,500 of 1,000, 500 over (50 %)" in Page(write_report(sweep)).text
 
 
+def test_a_candidate_over_budget_has_no_value(sweep: Path) -> None:
+    over = read(sweep).trials[1]
+    assert (over.state, over.value, over.told.values) == ("over budget", None, ())
+    assert "inf" not in Page(write_report(sweep)).text.split()
+
+
+def test_a_reference_over_budget_is_named_and_its_lead_unknown(sweep: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(sweep / "study.journal")))
+    study = optuna.load_study(study_name="sweep", storage=storage)
+    study.enqueue_trial({"model.layers.conv1.width": 20, "optimizer.lr": 0.3})
+    trial = study.ask()
+    assert trial.suggest_int("model.layers.conv1.width", 1, 32) == 20
+    trial.set_constraint("parameters", 0.5)
+    study.tell(trial, math.inf)
+    assert headline(sweep)["against the reference"] == ("unknown", "trial 7 was over budget")
+    assert "The reference is trial 7, over budget." in Page(write_report(sweep)).text
+
+
 def test_failures_are_counted_by_their_cause(sweep: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(sweep / "study.journal")))
     study = optuna.load_study(study_name="sweep", storage=storage)
@@ -214,6 +237,47 @@ def test_the_page_tells_what_replicate_found(sweep: Path) -> None:
     (sweep / "replicate/replication.json").write_text(json.dumps(runs))
     text = Page(write_report(sweep)).text
     assert "+5.000 points" in text and ": better" in text
+    mean, lead = headline(sweep)["over 3 fresh seeds, test accuracy"]
+    assert mean == "95.100%" and lead.startswith("+5.000 points") and "reference" in lead
+
+
+def test_parallel_coordinates_have_a_line_a_trial_and_the_best_on_top(sweep: Path) -> None:
+    assert common(read(sweep)) is None  # five trained trials say nothing
+    storage = JournalStorage(JournalFileBackend(str(sweep / "study.journal")))
+    study = optuna.load_study(study_name="sweep", storage=storage)
+    for i in range(8):
+        trial = create_trial(
+            value=0.6 + i / 10,
+            params={"model.layers.conv1.width": 10 + i, "optimizer.lr": 0.2},
+            distributions={
+                "model.layers.conv1.width": IntDistribution(1, 32),
+                "optimizer.lr": FloatDistribution(0.01, 1.0),
+            },
+            intermediate_values={0: 0.6 + i / 10},
+            system_attrs={"budget_sweep": {"started": f"more-{i}"}},
+        )
+        study.add_trial(trial)
+    shared = common(read(sweep))
+    assert shared is not None and len(shared.trials) == 13
+    lines = parallel.figure(shared).data
+    assert [line.customdata[0][1] for line in (lines[0], lines[-1])] == ["1.3", "0.3"]
+    assert lines[-1].line.width > lines[0].line.width
+
+
+@pytest.mark.parametrize("limit", ["max_parameters=2000", "max_macs=90000"])
+def test_the_winner_is_drawn_beside_the_reference_row_by_row(limit: str) -> None:
+    own, other = compose("model=tiny", "data=digits", "budget=none", f"budget.{limit}"), compose()
+    saved = SavedRun(Path(), own, build_model(own.model, own.data), (), {})
+    costs = [cost_of(config.model, config.data) for config in (own, other)]
+    plot, table, _ = layers.blocks(saved, costs[0], costs[1], "the winner")
+    assert isinstance(plot, Plot) and isinstance(table, Table)
+    bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in plot.figure.data}
+    by = "macs" if "macs" in limit else "parameters"
+    for name, known in zip(("the winner", "reference"), costs, strict=True):
+        assert bars[name] == {layer.name: getattr(layer, by) for layer in known.layers}
+    rows = {row[0]: row for row in table.rows}
+    assert list(rows) == list(dict.fromkeys([*bars["the winner"], *bars["reference"]]))
+    assert rows["conv5"][1].text == "none"  # the reference has it, tiny has not
 
 
 def test_a_stopped_sweep_says_why(sweep: Path) -> None:

@@ -22,7 +22,7 @@ def reference(sweep: Sweep) -> Trial | None:
     Where these cannot be composed here, the first point that was enqueued.
     """
     if (config := _config(sweep)) is not None:
-        for trial in sweep.trials:
+        for trial in sorted(sweep.trials, key=lambda t: not t.told.enqueued):
             if trial.state not in ("failed", "duplicate") and is_at(config, trial.told.params):
                 return trial
     return next((t for t in sweep.trials if t.told.enqueued), None)
