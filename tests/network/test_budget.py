@@ -254,7 +254,7 @@ def test_fit_applies_before_the_budget_is_held() -> None:
     ("limit", "words"),
     [
         ("max_parameters=93", "94 parameters, and budget.max_parameters=93"),
-        ("max_macs=100", "macs, and budget.max_macs=100"),
+        ("max_macs=100", "MACs, and budget.max_macs=100"),
         ("max_activation_bytes=100", "activation bytes, and budget.max_activation_bytes=100"),
     ],
 )

@@ -13,7 +13,8 @@ from test_report import NASTY, Page, write_run
 
 from budgetsweep.errors import UserError
 from budgetsweep.report import write_report
-from budgetsweep.report.network import Looked, Mistake, Mistakes, sections, warnings
+from budgetsweep.report.mistakes import Mistake, Mistakes
+from budgetsweep.report.network import Looked, sections, warnings
 from budgetsweep.report.page import render
 
 NAMES = [

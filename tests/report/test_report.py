@@ -15,15 +15,28 @@ from urllib.parse import unquote
 import optuna
 import pytest
 from browsing import browse, dom
+from composing import compose
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from budgetsweep.errors import UserError
-from budgetsweep.report import facts, figures, write_report
+from budgetsweep.network.cost import cost_of
+from budgetsweep.network.factory import build_model
+from budgetsweep.report import write_report
 from budgetsweep.report.__main__ import main
 from budgetsweep.report.collect import Sweep, collect
+from budgetsweep.report.common import common, comparable
+from budgetsweep.report.costs import cost
+from budgetsweep.report.drawing import log_ticks
+from budgetsweep.report.mistakes import counted_by_the_run, find_mistakes
+from budgetsweep.report.network import look_at
+from budgetsweep.report.page import Plot, Table
+from budgetsweep.report.reference import reference
+from budgetsweep.report.sections import failures, front, layers, parallel, timing
+from budgetsweep.report.sections import headline as top
+from budgetsweep.runs.loading import SavedRun, load_run
 
 LIMIT = 1_000
 # number: (state, width, value, validation accuracy, parameters, epochs trained)
@@ -50,7 +63,7 @@ class Page(HTMLParser):
         self.states: list[str] = []
         self.ids: list[str] = []
         self.text = ""
-        self._silent = False
+        self._silent = self._is_trials = False
         self.feed(path.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -62,8 +75,7 @@ class Page(HTMLParser):
             self.addresses.append(given["href"] or "")
         if tag == "a":
             self.links.append(given["href"] or "")
-        if tag == "tr" and given.get("data-state"):
-            self.states.append(given["data-state"] or "")
+        self._is_trials = given.get("id") == "trial-data"
         if tag == "img" and not given.get("alt"):
             self.unnamed.append(tag)
         if given.get("role") == "img" and not given.get("aria-labelledby"):
@@ -75,6 +87,14 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.text += data + " "
+        elif self._is_trials:
+            for number, href, state, _, cells, remark in json.loads(data):
+                self.states.append(state)
+                self.links += [href] * bool(href)
+                cells = [cell[0] if isinstance(cell, list) else cell for cell in cells]
+                # A lone surrogate is shown as a substitute.
+                told = " ".join([number, *cells, remark]).encode("utf-16", "surrogatepass")
+                self.text += told.decode("utf-16", "replace") + " "
 
 
 def write_run(folder: Path, accuracy: float, loss: float, epochs: int, **summary: Any) -> None:
@@ -100,10 +120,11 @@ def make_trial(number: int) -> optuna.trial.FrozenTrial:
         note = {"started": f"config-{number}", "folder": f"{number} a", "seconds": 10.0}
     if state == "failed":
         note["error"] = NASTY
-    states = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+    # Over budget is told to the sampler as complete, with a value that stands in for none.
+    told = {"complete": TrialState.COMPLETE, "over budget": TrialState.COMPLETE}
     trial = create_trial(
-        state=states.get(state, TrialState.PRUNED),
-        value=value,
+        state=told.get(state, TrialState.FAIL if state == "failed" else TrialState.PRUNED),
+        value=math.inf if state == "over budget" else value,
         params={"model.layers.conv1.width": width, "optimizer.lr": 0.1 + 0.01 * number},
         distributions={
             "model.layers.conv1.width": IntDistribution(1, 32),
@@ -145,9 +166,7 @@ def read(folder: Path) -> Sweep:
 
 
 def headline(folder: Path) -> dict[str, tuple[str, str]]:
-    from budgetsweep.report.sweep import headline
-
-    return {name: (value, remark) for name, value, remark in headline(read(folder))}
+    return {name: (value, remark) for name, value, remark in top.facts(read(folder))}
 
 
 def test_the_headline_counts_every_kind_of_trial_once(sweep: Path) -> None:
@@ -170,13 +189,31 @@ def test_over_budget_says_over_which_limit_and_by_how_much(sweep: Path) -> None:
     assert "parameters: 1,500 of 1,000, 500 over (50 %)" in Page(write_report(sweep)).text
 
 
+def test_a_candidate_over_budget_has_no_value(sweep: Path) -> None:
+    over = read(sweep).trials[1]
+    assert (over.state, over.value, over.told.values) == ("over budget", None, ())
+    assert "inf" not in Page(write_report(sweep)).text.split()
+
+
+def test_a_reference_over_budget_is_named_and_its_lead_unknown(sweep: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(sweep / "study.journal")))
+    study = optuna.load_study(study_name="sweep", storage=storage)
+    study.enqueue_trial({"model.layers.conv1.width": 20, "optimizer.lr": 0.3})
+    trial = study.ask()
+    assert trial.suggest_int("model.layers.conv1.width", 1, 32) == 20
+    trial.set_constraint("parameters", 0.5)
+    study.tell(trial, math.inf)
+    assert headline(sweep)["against the reference"] == ("unknown", "trial 7 was over budget")
+    assert "The reference is trial 7, over budget." in Page(write_report(sweep)).text
+
+
 def test_failures_are_counted_by_their_cause(sweep: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(sweep / "study.journal")))
     study = optuna.load_study(study_name="sweep", storage=storage)
     for loss in (17.5, 20.0):
         note = {"started": f"{loss}", "error": f"DivergedError: loss {loss} after 3 epochs"}
         study.add_trial(create_trial(state=TrialState.FAIL, system_attrs={"budget_sweep": note}))
-    found = facts.causes(read(sweep))
+    found = failures.causes(read(sweep))
     assert [(cause, [t.told.number for t in trials]) for cause, trials in found] == [
         ("DivergedError: loss … after … epochs", [7, 8]),
         (NASTY, [5]),
@@ -185,7 +222,7 @@ def test_failures_are_counted_by_their_cause(sweep: Path) -> None:
 
 def test_trials_are_compared_at_a_step_that_all_reached(sweep: Path) -> None:
     # Four complete trials reported steps 0 to 3, the pruned one step 0 alone.
-    values, name = facts.comparable(read(sweep))
+    values, name = comparable(read(sweep))
     assert name == "validation loss at step 0"
     assert values == {0: 0.5, 2: 0.3, 3: 0.9, 4: 0.4, 6: 0.31}
 
@@ -200,6 +237,47 @@ def test_the_page_tells_what_replicate_found(sweep: Path) -> None:
     (sweep / "replicate/replication.json").write_text(json.dumps(runs))
     text = Page(write_report(sweep)).text
     assert "+5.000 points" in text and ": better" in text
+    mean, lead = headline(sweep)["over 3 fresh seeds, test accuracy"]
+    assert mean == "95.100%" and lead.startswith("+5.000 points") and "reference" in lead
+
+
+def test_parallel_coordinates_have_a_line_a_trial_and_the_best_on_top(sweep: Path) -> None:
+    assert common(read(sweep)) is None  # five trained trials say nothing
+    storage = JournalStorage(JournalFileBackend(str(sweep / "study.journal")))
+    study = optuna.load_study(study_name="sweep", storage=storage)
+    for i in range(8):
+        trial = create_trial(
+            value=0.6 + i / 10,
+            params={"model.layers.conv1.width": 10 + i, "optimizer.lr": 0.2},
+            distributions={
+                "model.layers.conv1.width": IntDistribution(1, 32),
+                "optimizer.lr": FloatDistribution(0.01, 1.0),
+            },
+            intermediate_values={0: 0.6 + i / 10},
+            system_attrs={"budget_sweep": {"started": f"more-{i}"}},
+        )
+        study.add_trial(trial)
+    shared = common(read(sweep))
+    assert shared is not None and len(shared.trials) == 13
+    lines = parallel.figure(shared).data
+    assert [line.customdata[0][1] for line in (lines[0], lines[-1])] == ["1.3", "0.3"]
+    assert lines[-1].line.width > lines[0].line.width
+
+
+@pytest.mark.parametrize("limit", ["max_parameters=2000", "max_macs=90000"])
+def test_the_winner_is_drawn_beside_the_reference_row_by_row(limit: str) -> None:
+    own, other = compose("model=tiny", "data=digits", "budget=none", f"budget.{limit}"), compose()
+    saved = SavedRun(Path(), own, build_model(own.model, own.data), (), {})
+    costs = [cost_of(config.model, config.data) for config in (own, other)]
+    plot, table, _ = layers.blocks(saved, costs[0], costs[1], "the winner")
+    assert isinstance(plot, Plot) and isinstance(table, Table)
+    bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in plot.figure.data}
+    by = "macs" if "macs" in limit else "parameters"
+    for name, known in zip(("the winner", "reference"), costs, strict=True):
+        assert bars[name] == {layer.name: getattr(layer, by) for layer in known.layers}
+    rows = {row[0]: row for row in table.rows}
+    assert list(rows) == list(dict.fromkeys([*bars["the winner"], *bars["reference"]]))
+    assert rows["conv5"][1].text == "none"  # the reference has it, tiny has not
 
 
 def test_a_stopped_sweep_says_why(sweep: Path) -> None:
@@ -211,24 +289,24 @@ def test_a_stopped_sweep_says_why(sweep: Path) -> None:
 
 
 def test_the_front_is_what_no_other_beats(sweep: Path) -> None:
-    candidates = facts.points(read(sweep), "complete")
+    candidates = front.points(read(sweep), "complete")
     unbeaten = {
         (p.x, p.y)
         for p in candidates
         if not any(q.x <= p.x and q.y >= p.y and q != p for q in candidates)
     }
-    front = facts.front(read(sweep), candidates)
-    assert [(p.x, p.y) for p in front] == sorted(unbeaten) == [(400, 0.8), (800, 0.9)]
+    drawn = front.front(read(sweep), candidates)
+    assert [(p.x, p.y) for p in drawn] == sorted(unbeaten) == [(400, 0.8), (800, 0.9)]
 
 
 def test_sizes_of_untrained_candidates_follow_from_the_limit(sweep: Path) -> None:
     found = read(sweep)
-    sizes = {t.told.number: facts.cost(found, t, "parameters") for t in found.trials}
+    sizes = {t.told.number: cost(found, t, "parameters") for t in found.trials}
     assert sizes == {number: row[4] for number, row in TRIALS.items()}
 
 
 def test_time_adds_up_to_what_the_workers_had(sweep: Path) -> None:
-    spent = facts.sweep_time(read(sweep))
+    spent = timing.of_sweep(read(sweep))
     # Four complete trials at 8 s, and 2 s of the pruned one.
     assert spent["training"] == pytest.approx(4 * 8 + 2)
     assert spent["evaluating"] == pytest.approx(4)
@@ -245,22 +323,22 @@ def test_time_adds_up_to_what_the_workers_had(sweep: Path) -> None:
     ],
 )
 def test_a_log_axis_has_few_round_ticks(low: float, high: float, ticks: list[float]) -> None:
-    assert figures.log_ticks(low, high) == pytest.approx(ticks)
+    assert log_ticks(low, high) == pytest.approx(ticks)
 
 
 def test_pruned_trials_do_not_press_the_complete_ones_together(sweep: Path) -> None:
     # Complete from 0.78 to 0.90, the pruned one at 0.60: all in view.
-    assert figures.score_view(read(sweep)) is None
+    assert front.score_view(read(sweep)) is None
     for trial, accuracy in ((0, 0.89), (2, 0.90), (4, 0.88), (6, 0.89)):
         shutil.rmtree(sweep / f"{trial} a")
         write_run(sweep / f"{trial} a", accuracy, 0.3, 4, parameters=TRIALS[trial][4])
-    low, high = figures.score_view(read(sweep)) or (0, 0)
+    low, high = front.score_view(read(sweep)) or (0, 0)
     assert 0.60 < low < 0.88 and 0.90 < high < 1
     assert "Outside the view: 1 pruned" in Page(write_report(sweep)).text
 
 
 def test_the_reference_is_what_the_sweep_would_train_without_its_search(sweep: Path) -> None:
-    assert facts.reference(read(sweep)) is None
+    assert reference(read(sweep)) is None
     for number in (0, 2, 3, 4, 6):
         # tiny's conv1 has width 8; trial 2 has it too, and the rate is set to trial 2's.
         lines = "- data=digits\n- model=tiny\n- optimizer.lr=0.3\n- model.layers.conv1.width=5\n"
@@ -268,7 +346,7 @@ def test_the_reference_is_what_the_sweep_would_train_without_its_search(sweep: P
     found = read(sweep)
     for trial in found.trials:
         trial.told.params["optimizer.lr"] = 0.1  # sgd's own
-    assert facts.reference(found) is found.trials[2]
+    assert reference(found) is found.trials[2]
 
 
 def test_a_page_is_whole_escaped_and_loads_nothing(sweep: Path) -> None:
@@ -372,9 +450,6 @@ def test_a_runs_mistakes_are_counted_on_the_test_set_it_read(trained: Path) -> N
 
 
 def test_what_a_run_counted_is_what_its_network_does(trained: Path) -> None:
-    from budgetsweep.report.network import counted_by_the_run, find_mistakes
-    from budgetsweep.runs.loading import load_run
-
     saved = load_run(trained)
     counted, tried = counted_by_the_run(saved, test=True), find_mistakes(saved, test=True)
     assert counted is not None and counted.split == tried.split == "test"
@@ -385,8 +460,6 @@ def test_what_a_run_counted_is_what_its_network_does(trained: Path) -> None:
 
 
 def test_a_sweeps_winner_is_tried_on_validation_images(trained: Path) -> None:
-    from budgetsweep.report.network import look_at
-
     mistakes = look_at(trained, test=False).mistakes
     assert mistakes is not None
     assert mistakes.split == "validation"

@@ -24,6 +24,11 @@ LIMITS = {
 _UNITS = {"b": 1, "kb": 1_000, "mb": 1_000_000, "kib": 1_024, "mib": 1_048_576}
 
 
+def in_words(name: str) -> str:
+    """A quantity's name to a person: `activation bytes`, `MACs`."""
+    return "MACs" if name == "macs" else name.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Measure:
     """A limited quantity of a network, by row too where one may want to know the largest."""
@@ -39,7 +44,7 @@ class Measure:
 
     @property
     def words(self) -> str:
-        return self.name.replace("_", " ")
+        return in_words(self.name)
 
     @property
     def is_least(self) -> bool:

@@ -12,7 +12,11 @@ from typing import Any
 
 from budgetsweep.errors import UserError
 from budgetsweep.folders import CONFIG, LEADERBOARD, METRICS, STUDY, SUMMARY, SWEEP
+from budgetsweep.network.limits import in_words
 from hydra_budget_sweeper import SweepError, SweepResults, SweepTrial, read_sweep
+
+# What became of a proposal, in words.
+STATES = ("complete", "pruned", "over budget", "failed", "duplicate", "running")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,8 @@ class Run:
 
     @cached_property
     def epochs(self) -> list[dict[str, float]]:
-        """The rows of whole epochs. Looks of older releases lay in the same columns."""
-        return [
-            row
-            for row in self.rows
-            if "train_loss" in row or (row["epoch"].is_integer() and "look_loss" not in row)
-        ]
+        """The rows of whole epochs."""
+        return [row for row in self.rows if "train_loss" in row or "val_loss" in row]
 
     def last(self, key: str) -> float | None:
         """A figure of the summary, or of the last epoch."""
@@ -121,7 +121,7 @@ class Sweep:
         n = len(self.results.directions)
         words = {"val_loss": "validation loss", "val_accuracy": "validation accuracy"}
         if len(names) == n:
-            return [words.get(name, name.replace("_", " ")) for name in names]
+            return [words.get(name, in_words(name)) for name in names]
         return ["objective"] if n == 1 else [f"objective {i + 1}" for i in range(n)]
 
 
@@ -131,6 +131,13 @@ class Runs:
 
     folder: Path
     runs: list[Run]
+
+
+def setting(config: Any, key: str) -> Any:
+    """A dotted key's value, None where it is missing."""
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
 
 
 def collect(folder: Path) -> Sweep | Run | Runs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,14 @@ class Link:
 
     text: str
     href: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two values in one cell, the second below the first, small."""
+
+    text: str
+    small: str
 
 
 @dataclass(frozen=True)
@@ -86,9 +95,9 @@ class Plot:
 
     @property
     def data(self) -> Markup:
-        """Plotly's description; `<` is written as an escape, so that it cannot end the script."""
+        """Plotly's description."""
         self.figure.layout.template = None
-        return Markup(self.figure.to_json(engine="json").replace("<", "\\u003c"))
+        return _inside_script(self.figure.to_json(engine="json"))
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Row:
-    """One trial: its state, its cells as (shown, sorted by), and what is said about it."""
+    """One trial: its state, its cells as (shown, sorted by or None), and what is said about it."""
 
     state: str
     best: bool
@@ -118,15 +127,28 @@ class Row:
     cells: Sequence[tuple[str, Any]]
     remark: str
 
+    def written(self) -> list[Any]:
+        """As the page's script reads it."""
+        href = self.link.href if isinstance(self.link, Link) else ""
+        number = self.link.text if isinstance(self.link, Link) else self.link
+        cells = [shown if key is None else [shown, key] for shown, key in self.cells]
+        return [number, href, self.state, int(self.best), cells, self.remark]
+
 
 @dataclass(frozen=True)
 class TrialTable:
-    """All trials, sorted and filtered in the page."""
+    """All trials, as data: the page's script shows, sorts and filters them."""
 
     head: Sequence[str]
     rows: Sequence[Row]
     states: Sequence[str]
     block: str = "trials"
+
+    @property
+    def data(self) -> Markup:
+        """The rows; a browser takes long over ten thousand of them as elements."""
+        rows = [row.written() for row in self.rows]
+        return _inside_script(json.dumps(rows, separators=(",", ":")))
 
 
 Block = Text | Facts | Table | Code | Plot | Confusion | Pictures | TrialTable
@@ -178,6 +200,11 @@ def render(title: str, intro: Iterable[Block], sections: Iterable[Section]) -> s
     )
     # What no UTF-8 can say, such as a folder's name from an old Windows, gets a substitute.
     return html.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _inside_script(text: str) -> Markup:
+    """JSON in which `<` is written as an escape, so that it cannot end the script around it."""
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def _environment() -> Environment:

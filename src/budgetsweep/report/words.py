@@ -36,8 +36,3 @@ def duration(seconds: float | None) -> str:
 def count(n: int, one: str, many: str = "") -> str:
     """`1 trial`, `2 trials`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-def cost_name(name: str) -> str:
-    """`activation bytes`, `MACs`."""
-    return "MACs" if name == "macs" else name.replace("_", " ")

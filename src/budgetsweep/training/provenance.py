@@ -9,11 +9,23 @@ from pathlib import Path
 import torch
 
 import budgetsweep
+from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 
 def device_name(device: torch.device) -> str:
     """A GPU's own name, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def machine() -> str:
+    """The processor's name, as far as the system tells it, and the cores that are to be had."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    name = next(named, "") or platform.processor() or platform.machine()
+    return f"{name}, {available_cores()} cores"
 
 
 def versions() -> dict[str, str]:

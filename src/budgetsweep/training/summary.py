@@ -14,7 +14,7 @@ from budgetsweep.data import Images
 from budgetsweep.network.cost import Cost
 from budgetsweep.training.epochs import Run
 from budgetsweep.training.evaluation import Evaluation, evaluate
-from budgetsweep.training.provenance import device_name, git_commit, versions
+from budgetsweep.training.provenance import device_name, git_commit, machine, versions
 
 
 def summarize(run: Run) -> dict[str, Any]:
@@ -52,6 +52,7 @@ def summarize(run: Run) -> dict[str, Any]:
             test or run.validated, split, len(dataset.class_names), "test" if test else "validation"
         ),
         "device": device_name(trainer.device),
+        "machine": machine(),
         "precision": fmt.precision,
         "memory_format": fmt.memory_format,
         "threads": torch.get_num_threads(),

@@ -258,7 +258,8 @@ def _finalists(
 def _from_trial(folder: Path, trial: FrozenTrial, place: int | None) -> SweepTrial:
     note = note_of(trial)
     kind = kind_of(trial) if trial.state.is_finished() else "running"
-    values = trial.values or ()
+    # What is told of a candidate over the limits only stands in for a value.
+    values = trial.values if trial.values and kind != "over_budget" else ()
     if trial.state is TrialState.PRUNED and trial.intermediate_values:
         values = (trial.intermediate_values[max(trial.intermediate_values)],)
     return SweepTrial(

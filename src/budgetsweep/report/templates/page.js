@@ -47,46 +47,61 @@
   });
   addEventListener("beforeprint", () => plots.filter((p) => !p.layout).forEach(draw));
 
-  // --- the trial table: sorted by its headings, filtered by words and state ---
+  // --- the trial table: made of data, sorted by its headings, filtered by words and state ---
   const table = document.getElementById("trial-table");
   if (!table) return;
-  const body = table.tBodies[0];
-  const key = (row, column) => {
-    const cell = row.cells[column];
-    const text = cell.dataset.sort ?? cell.textContent.trim();
-    return text === "" ? null : isNaN(text) ? text : Number(text);
+  const trials = JSON.parse(document.getElementById("trial-data").textContent).map(
+    ([number, href, state, best, cells, remark]) => {
+      const shown = [number, state, ...cells.map((cell) => Array.isArray(cell) ? cell[0] : cell), remark];
+      const keys = [number, state, ...cells.map((cell) => Array.isArray(cell) ? cell[1] : cell), remark];
+      return { href, state, best, shown, keys, words: shown.join(" ").toLowerCase() };
+    });
+
+  function row({ href, state, best, shown }) {
+    const tr = document.createElement("tr");
+    if (best) tr.className = "best";
+    shown.forEach((text, column) => {
+      const cell = tr.insertCell();
+      cell.className = column === 1 ? `state-${state.split(" ")[0]}` : column === shown.length - 1 ? "text" : "n";
+      const holder = column === 0 && href ? cell.appendChild(document.createElement("a")) : cell;
+      if (holder !== cell) holder.href = href;
+      holder.textContent = text;
+    });
+    return tr;
+  }
+
+  const key = (trial, column) => {
+    const value = trial.keys[column];
+    return value === "" ? null : isNaN(value) ? value : Number(value);
   };
   const compare = (a, b) => typeof a === typeof b && typeof a === "number" ? a - b : String(a).localeCompare(String(b));
-
   table.querySelectorAll("th button").forEach((button) => button.addEventListener("click", () => {
-    const head = button.parentElement;
+    const head = button.parentElement, column = head.cellIndex;
     const down = head.getAttribute("aria-sort") === "ascending";
     table.querySelectorAll("th").forEach((th) => th.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const rows = [...body.rows].map((row) => [key(row, head.cellIndex), row]);
-    // Empty cells stay last either way.
-    rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : (down ? -1 : 1) * compare(a, b));
-    body.append(...rows.map(([, row]) => row));
-    filter();
+    trials.sort((one, other) => {
+      const a = key(one, column), b = key(other, column);
+      // Empty cells stay last either way.
+      return a === null || b === null ? (a === null) - (b === null) : (down ? -1 : 1) * compare(a, b);
+    });
+    show();
   }));
 
   const words = document.getElementById("words"), state = document.getElementById("state");
   const count = document.getElementById("shown"), all = document.getElementById("all");
   let most = 500;  // a browser lays out thousands of rows slowly
-  function filter() {
+  function show() {
     const wanted = words.value.toLowerCase().split(/\s+/);
-    let fitting = 0;
-    for (const row of body.rows) {
-      const text = row.textContent.toLowerCase();
-      const fits = (!state.value || row.dataset.state === state.value) && wanted.every((w) => text.includes(w));
-      fitting += fits;
-      row.hidden = !fits || fitting > most;
-    }
-    count.textContent = `${Math.min(fitting, most)} of ${body.rows.length} shown`;
-    all.hidden = fitting <= most;
+    const fitting = trials.filter((t) =>
+      (!state.value || t.state === state.value) && wanted.every((word) => t.words.includes(word)));
+    const shown = fitting.slice(0, most);
+    table.tBodies[0].replaceChildren(...shown.map(row));
+    count.textContent = `${shown.length} of ${trials.length} shown`;
+    all.hidden = fitting.length <= most;
   }
-  words.addEventListener("input", filter);
-  state.addEventListener("change", filter);
-  all.addEventListener("click", () => { most = Infinity; filter(); });
-  filter();
+  words.addEventListener("input", show);
+  state.addEventListener("change", show);
+  all.addEventListener("click", () => { most = Infinity; show(); });
+  show();
 })();
