@@ -1,4 +1,4 @@
-"""The network that a sweep's winner is compared with: what it would train without its search."""
+"""The network that a sweep's winner is compared with: its first known point."""
 
 from __future__ import annotations
 
@@ -50,5 +50,4 @@ def reference_cost(sweep: Sweep) -> Cost | None:
 @functools.lru_cache(maxsize=1)
 def _config(sweep: Sweep) -> DictConfig | None:
     run = next((t.run for t in sweep.trials if t.run and t.run.overrides), None)
-    searched = {name for t in sweep.trials for name in t.told.params}
-    return reference_config(run.overrides, searched) if run else None
+    return reference_config(sweep.results, run.overrides) if run else None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,6 +16,9 @@ from budgetsweep.folders import REPLICATION
 from budgetsweep.runs.comparison import comparison_table
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.training import train
+
+if TYPE_CHECKING:
+    from hydra_budget_sweeper import SweepResults
 
 REFERENCE, OWN = "reference", "own"
 FIRST_SEED = 1_000  # apart from the seeds of sweeps
@@ -32,7 +35,7 @@ class Pair:
 
 
 def winner_of(sweep: Path) -> Pair:
-    """A sweep's winner as it won, and the sweep's configuration without what was searched.
+    """A sweep's winner as it won, and its reference.
 
     Both train on all training images, as nothing is selected any more, under seeds that neither
     the search nor its finalists had.
@@ -53,13 +56,23 @@ def winner_of(sweep: Path) -> Pair:
     won = [run.folder for run in runs if run.folder]
     own = [*without(_overrides(won[0] if won else winner.folder), {"seed"}), "data.validation=0"]
     seeds = [run.seed for t in results.finalists if t.finalist for run in t.finalist.runs]
-    searched = {key for t in results.trials for key in t.params}
     return Pair(
         f"trial-{winner.number}",
         own,
-        without(own, searched),
+        reference_of(results, own),
         max([FIRST_SEED, *(seed + 1 for seed in seeds)]),
     )
+
+
+def reference_of(results: SweepResults, own: Sequence[str]) -> list[str]:
+    """The overrides of a sweep's first known point: of all that was searched, what that point says.
+
+    A sweep to which no point was given has what it would train without its search.
+    """
+    searched = {key for t in results.trials for key in t.params}
+    known = min((t for t in results.trials if t.enqueued), key=lambda t: t.number, default=None)
+    said = [o for o in known.overrides if _key(o) in known.enqueued] if known else []
+    return [*without(own, searched), *said]
 
 
 def own_network(run: Path, reference: Sequence[str]) -> Pair:
@@ -118,10 +131,10 @@ def _task(overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def reference_config(overrides: Sequence[str], searched: Collection[str]) -> DictConfig | None:
-    """What a sweep of these overrides would train without its search; None if that is nothing."""
+def reference_config(results: SweepResults, own: Sequence[str]) -> DictConfig | None:
+    """A sweep's reference composed, by a trial's overrides; None where that cannot be done here."""
     try:
-        return compose(without(overrides, searched))
+        return compose(reference_of(results, own))
     except UserError:
         return None
 

@@ -70,7 +70,8 @@ class SweepTrial:
 
     `state` is complete, pruned, over_budget, failed, duplicate or running. `values` are of a
     pruned trial the last it reported. `reports` are objectives by the step they were reported at.
-    `violations` are (value − limit) / limit, above 0 where a limit is missed.
+    `violations` are (value − limit) / limit, above 0 where a limit is missed. `enqueued` are the
+    parameters that `hydra.sweeper.enqueue` gave it.
     """
 
     number: int
@@ -85,7 +86,7 @@ class SweepTrial:
     violations: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     duplicate_of: int | None = None
-    enqueued: bool = False
+    enqueued: tuple[str, ...] = ()
     reports: dict[int, float] = field(default_factory=dict)
     finalist: SweepFinalist | None = None
 
@@ -267,8 +268,7 @@ def _from_trial(folder: Path, trial: FrozenTrial, place: int | None) -> SweepTri
         state="duplicate" if kind == "duplicates" else kind,
         rank=place,
         values=tuple(values),
-        # A parameter with values of its own under a condition is stored as `key if condition`.
-        params={name.partition(" if ")[0]: _meaning(v) for name, v in trial.params.items()},
+        params={_key(name): _meaning(v) for name, v in trial.params.items()},
         overrides=tuple(note.overrides),
         folder=_inside(folder, note.folder),
         started=trial.datetime_start,
@@ -276,9 +276,14 @@ def _from_trial(folder: Path, trial: FrozenTrial, place: int | None) -> SweepTri
         violations=dict(trial.constraints),
         error=note.error,
         duplicate_of=note.duplicate_of,
-        enqueued="fixed_params" in trial.system_attrs,
+        enqueued=tuple(_key(name) for name in trial.system_attrs.get("fixed_params", {})),
         reports=dict(trial.intermediate_values),
     )
+
+
+def _key(name: str) -> str:
+    """A parameter with values of its own under a condition is stored as `key if condition`."""
+    return name.partition(" if ")[0]
 
 
 def _meaning(stored: Any) -> Any:
