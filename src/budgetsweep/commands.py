@@ -25,6 +25,7 @@ from budgetsweep import __version__
 COMMANDS = {
     "train": ("budgetsweep.train:main", "train one network"),
     "sweep": ("budgetsweep.train:sweep", "train many networks and find the best of them"),
+    "find": ("budgetsweep.find:main", "do it all: search, finalists, confirmation, page, export"),
     "summary": ("budgetsweep.summary:main", "show a network's layers, and its size against the budget"),
     "replicate": ("budgetsweep.replicate:main", "compare over several seeds, with intervals"),
     "report": ("budgetsweep.report.__main__:main", "write an HTML page about a sweep or a run"),

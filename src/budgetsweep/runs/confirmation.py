@@ -198,3 +198,9 @@ def confirm(folder: Path, pair: Pair, n_seeds: int, overrides: Sequence[str]) ->
     write_json(folder / REPLICATION, results)
     write_text((folder / REPLICATION).with_suffix(".md"), text + "\n")
     return text
+
+
+def confirmed(sweep: Path) -> Path:
+    """The folder of the winner's first run in a confirmation."""
+    pair = winner_of(sweep)
+    return sweep / Path(REPLICATION).parent / pair.name / str(pair.first_seed)

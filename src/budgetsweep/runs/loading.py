@@ -37,7 +37,7 @@ def load_run(folder: Path) -> SavedRun:
     Raises:
         UserError: a file is missing or unreadable, or they do not belong together.
     """
-    folder = _winner(folder) if (folder / LEADERBOARD).exists() else folder
+    folder = winner(folder) if (folder / LEADERBOARD).exists() else folder
     config, summary = _read_config(folder), _read_json(folder / SUMMARY)
     try:
         config.model.width_multiplier = summary["width_multiplier"]
@@ -56,8 +56,12 @@ def load_run(folder: Path) -> SavedRun:
     return SavedRun(folder, config, network.eval(), names, summary)
 
 
-def _winner(sweep: Path) -> Path:
-    """The folder of the best trial."""
+def winner(sweep: Path) -> Path:
+    """The folder of a sweep's best trial.
+
+    Raises:
+        UserError: no trial is complete yet.
+    """
     for trial in _read_json(sweep / LEADERBOARD):
         if trial.get("rank") == 1 and trial.get("folder"):
             return sweep / str(trial["folder"])

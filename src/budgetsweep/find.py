@@ -1,0 +1,193 @@
+"""`budgetsweep find`: from images to an answer, in the time that there is.
+
+A search and its finalists, the winner against the reference on the test set, a page and the exported
+network: each by the command that does it alone, and none of it twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from budgetsweep.arguments import positive
+from budgetsweep.errors import UserError
+from budgetsweep.files import write_json
+from budgetsweep.folders import SUMMARY, SWEEP
+from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
+
+_EPILOG = """examples:
+  budgetsweep find --time 2h
+  budgetsweep find --time 8h data=image_folder data.path=photos budget.max_parameters=50000
+  budgetsweep find --time 4h --search smallest target=0.994
+
+The steps, of which each is a command of its own, too:
+
+  search         search=best within the budget, by validation images; with the finalists three fifths
+                 of the time
+  finalists      the best of them again under further seeds (hydra.sweeper.finalists)
+  confirmation   the winner and the reference under fresh seeds, on all training images, the test set
+                 read once a run, as many seeds as there is time for (budgetsweep replicate)
+  answer         report.html, and the winner as ONNX, torch.export and int8 (budgetsweep export)
+
+Interrupted or killed, the same command goes on where it was.
+
+More: docs/first-sweep.md
+"""
+_NOTE = "find.json"  # the seconds wanted for the search, and those spent before its last start
+UNLIMITED = 1_000_000  # trials: the time is the limit
+SEARCH_SHARE = 0.6  # of the time, with the finalists
+FEWEST, MOST = 3, 10  # seeds of the confirmation
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be found, where, and in what time."""
+
+    folder: Path
+    search: str
+    seconds: float
+    epochs: int  # of a run of the confirmation
+    seeds: int | None  # of it; None: as many as there is time for
+    overrides: list[str]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="budgetsweep find",
+        description="Find the best network for your images within a budget and a time, and say how\n"
+        "sure that is.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--time", type=seconds, default=3600.0, help="about how long: 90min, 2h (1h)")
+    p.add_argument("--search", default="best", metavar="NAME", help="best, smallest, ... (best)")
+    p.add_argument(
+        "--folder", type=Path, default=Path("multirun/find"), metavar="DIR",
+        help="takes all of it (multirun/find)",
+    )  # fmt: skip
+    p.add_argument(
+        "--epochs", type=positive, default=20, metavar="N", help="of the confirmation's runs (20)"
+    )
+    p.add_argument(
+        "--seeds", type=positive, metavar="N",
+        help=f"of the confirmation (as many as there is time for, {FEWEST} to {MOST})",
+    )  # fmt: skip
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="for all: data, budget, ...")
+    return p
+
+
+def seconds(text: str) -> float:
+    """`90min`, `2h`, `1d` or plain seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in _UNITS or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text} is no time: write 90min, 2h or 1d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Take the steps that are not done yet; a person's mistake ends with one line."""
+    args = parser().parse_intermixed_args(argv)
+    plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, args.overrides)
+    try:
+        _search(plan)
+        _confirm(plan)
+        _conclude(plan)
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def _search(plan: Plan) -> None:
+    """Search and finalists, for what is left of their time."""
+    from budgetsweep.train import sweep
+    from hydra_budget_sweeper.space.grammar import override_text
+
+    wanted, before = SEARCH_SHARE * plan.seconds, _read(plan.folder / _NOTE)
+    last = _read(plan.folder / SWEEP)
+    if last.get("state") == "finished" and before.get("wanted") == wanted:
+        return
+    spent = float(before.get("spent", 0.0)) + float(last.get("seconds", 0.0))
+    left = max(1.0, wanted - spent)
+    write_json(plan.folder / _NOTE, {"wanted": wanted, "spent": spent})
+    _say(f"1 of 3: search={plan.search} and its finalists, about {_words(left)}")
+    begun = sys.argv
+    sys.argv = [
+        begun[0].removesuffix("find") + "sweep", f"search={plan.search}", *plan.overrides,
+        f"hydra.sweep.dir={override_text(str(plan.folder))}", f"hydra.sweeper.timeout={left:.0f}",
+        f"hydra.sweeper.n_trials={UNLIMITED}",
+    ]  # fmt: skip
+    try:
+        sweep()
+    finally:
+        sys.argv = begun
+
+
+def _confirm(plan: Plan) -> None:
+    """The winner and the reference under fresh seeds."""
+    from budgetsweep.runs.confirmation import confirm, winner_of
+
+    pair = winner_of(plan.folder)
+    n_seeds = plan.seeds or _affordable(plan)
+    said = f"{pair.name} and the reference, {n_seeds} seeds of {plan.epochs} epochs each"
+    _say(f"2 of 3: confirmation, {said}, about {_words(2 * n_seeds * _run_seconds(plan))}")
+    own = [o for o in plan.overrides if not o.startswith("hydra.")]
+    print(confirm(plan.folder, pair, n_seeds, [*own, f"trainer.epochs={plan.epochs}"]))
+
+
+def _affordable(plan: Plan) -> int:
+    """How many seeds of two networks there is time for."""
+    return min(MOST, max(FEWEST, int((1 - SEARCH_SHARE) * plan.seconds / (2 * _run_seconds(plan)))))
+
+
+def _run_seconds(plan: Plan) -> float:
+    """What a run of the confirmation takes, a core each, by the pace of the search's winner."""
+    from budgetsweep.runs.loading import winner
+
+    summary = _read(winner(plan.folder) / SUMMARY)
+    images = plan.epochs * float(summary["train_images"])
+    return images / float(summary["images_per_second"]) / available_cores()
+
+
+def _conclude(plan: Plan) -> None:
+    """The page, and the network that was confirmed, for use elsewhere."""
+    from budgetsweep.exporting import FORMATS
+    from budgetsweep.exporting.exported import describe
+    from budgetsweep.exporting.exporter import export
+    from budgetsweep.report import write_report
+    from budgetsweep.runs.confirmation import confirmed
+    from budgetsweep.runs.loading import load_run
+
+    _say("3 of 3: report and export")
+    run, folder = load_run(confirmed(plan.folder)), plan.folder / "export"
+    print(describe(run, export(run, FORMATS, folder), folder))
+    _say(f"The answer: {write_report(plan.folder, None)}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of this command's or a run's; empty where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _words(seconds: float) -> str:
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _say(line: str) -> None:
+    print(f"\n{line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
