@@ -38,7 +38,7 @@ class Common:
     def study(self) -> optuna.Study:
         """In memory, its parameters by their short names."""
         short = short_names(self.names)
-        columns = {plain(short[n]): [_scalar(t.told.params[n]) for t in self.trials] for n in short}
+        columns = {plain(short[n]): _column([t.told.params[n] for t in self.trials]) for n in short}
         spaces = {name: _distribution(column) for name, column in columns.items()}
         with quiet():
             study = optuna.create_study(direction=StudyDirection[self.direction.upper()])
@@ -92,15 +92,17 @@ def searched(trials: Sequence[Trial]) -> list[str]:
     return [n for n in shared if len({repr(t.told.params[n]) for t in trials}) > 1]
 
 
-def _scalar(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else str(value)
+def _column(values: list[Any]) -> list[Any]:
+    """All numbers, or all words: numbers beside words are words."""
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return [float(v) for v in values]
+    return [str(v) for v in values]
 
 
 def _distribution(column: list[Any]) -> BaseDistribution:
-    """A space that holds what was tried; numbers beside words are words."""
-    if not all(isinstance(v, float) for v in column):
-        return CategoricalDistribution(sorted({str(v) for v in column}))
+    """A space that holds what was tried."""
+    if isinstance(column[0], str):
+        return CategoricalDistribution(sorted(set(column)))
     low, high = min(column), max(column)
     return FloatDistribution(low, high, log=0 < _WIDE * low < high)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from budgetsweep.errors import UserError
@@ -35,25 +36,40 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
     from hydra_budget_sweeper.space.grammar import override_text
 
     register()
-    jobs = [
-        ["trainer.progress=false", *own, "trainer.test=true", "resume=true", f"hydra.sweep.subdir={name}"]
-        for name, own in runs.items()
-    ]  # fmt: skip
-    given = [f"hydra.sweep.dir={override_text(str(base.resolve()))}", "hydra.launcher.n_jobs=-1"]
+    place = [f"hydra.sweep.dir={override_text(str(base.resolve()))}", "hydra.launcher.n_jobs=-1"]
+    told: list[str] = []
     with hydra.initialize_config_dir(str(CONF_DIR)):
         loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
-        HydraConfig.instance().set_config(config)
-        nobody: Any = Callback()  # hears of these jobs
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(loader, nobody), task_function=_train, config=config
-        )
-        try:
-            told = [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)]
-        except CompactHydraException as error:
-            raise UserError(f"{error} The same command goes on.") from None
+        for groups, jobs in _by_groups(runs, loader).items():
+            config = loader.load_configuration(
+                "config", [*place, *groups], run_mode=RunMode.MULTIRUN
+            )
+            HydraConfig.instance().set_config(config)
+            nobody: Any = Callback()  # hears of these jobs
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=HydraContext(loader, nobody), task_function=_train, config=config
+            )
+            try:
+                told += [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)]
+            except CompactHydraException as error:
+                raise UserError(f"{error} The same command goes on.") from None
     if problems := [problem for problem in told if problem]:
         raise UserError(f"Training in {base} failed: {problems[0]}")
+
+
+def _by_groups(
+    runs: Mapping[str, Sequence[str]], loader: ConfigLoader
+) -> dict[tuple[str, ...], list[list[str]]]:
+    """The runs by the config groups that they choose: a job may choose none that sets Hydra itself."""
+    found: dict[tuple[str, ...], list[list[str]]] = {}
+    for name, own in runs.items():
+        keys = [o.partition("=")[0].lstrip("+") for o in own]
+        chosen = {key: o for key, o in zip(keys, own, strict=True) if loader.get_group_options(key)}
+        rest = [o for key, o in zip(keys, own, strict=True) if key not in chosen]
+        added = ["trainer.progress=false", "trainer.test=true", "resume=true"]
+        job = [*chosen.values(), *rest, *added, f"hydra.sweep.subdir={name}"]
+        found.setdefault(tuple(chosen.values()), []).append(job)
+    return found
 
 
 def _train(cfg: DictConfig) -> str:
