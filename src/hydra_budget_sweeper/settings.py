@@ -40,6 +40,9 @@ class Settings(BudgetSweeperConf):
                     f"hydra.sweeper.direction must be minimize or maximize, but got {direction}."
                 )
 
+        n = len(self.directions)
+        self._require(len(self.metric_names) in (0, n), "metric_names", f"a name for each of {n}")
+
     @property
     def directions(self) -> tuple[str, ...]:
         """One direction for each objective."""
@@ -79,7 +82,7 @@ def settings_from(config: dict[str, Any]) -> Settings:
         key: OmegaConf.to_object(v) if _is_data(v) else v for key, v in config.items()
     }
     plain["params"] = plain.get("params") or {}
-    for name in ("enqueue", "retry_overrides", "on_end", "free_settings"):
+    for name in ("metric_names", "enqueue", "retry_overrides", "on_end", "free_settings"):
         plain[name] = plain.get(name) or []
     return Settings(**plain)
 

@@ -128,14 +128,16 @@ class Sweep:
             limited=limits is not None,
             choice=str(config.hydra.runtime.choices.get("hydra/sweeper/sampler")),
         )
-        self.place = place_of(self.folder, settings.storage, settings.study_name)
         with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
+            self.place = place_of(self.folder, settings.storage, settings.study_name)
             self.store = open_study(
                 self.place,
                 settings.directions,
                 identity_of(settings, self.space, self.base),
                 settings.free_settings,
             )
+            if settings.metric_names:
+                self.store.name_metrics(settings.metric_names)
             self.finalists = self._finalists_in(self.store)
         refuse_pickles(self.store, sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.

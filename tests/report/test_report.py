@@ -144,6 +144,8 @@ def sweep(tmp_path: Path) -> Path:
     folder.mkdir()
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     study = optuna.create_study(storage=storage, study_name="sweep")
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["val_loss"])
     for number, (state, _, value, accuracy, size, epochs) in TRIALS.items():
         study.add_trial(make_trial(number))
         if state == "complete":

@@ -116,13 +116,11 @@ class Sweep:
     @cached_property
     def objectives(self) -> list[str]:
         """The names of what the trials returned."""
-        known = self.config.get("objectives")
-        names = [str(n) for n in known] if isinstance(known, list) else []
-        n = len(self.results.directions)
+        known, n = self.results.metric_names, len(self.results.directions)
+        if len(known) != n:
+            return ["objective"] if n == 1 else [f"objective {i + 1}" for i in range(n)]
         words = {"val_loss": "validation loss", "val_accuracy": "validation accuracy"}
-        if len(names) == n:
-            return [words.get(name, in_words(name)) for name in names]
-        return ["objective"] if n == 1 else [f"objective {i + 1}" for i in range(n)]
+        return [words.get(name, in_words(name)) for name in known]
 
 
 @dataclass(frozen=True)

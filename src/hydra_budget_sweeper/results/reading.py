@@ -18,9 +18,8 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank_with_finalists
 from hydra_budget_sweeper.space.grammar import read_value
 from hydra_budget_sweeper.storage_url import without_password
-from hydra_budget_sweeper.study.belonging import mark_of
 from hydra_budget_sweeper.study.finalists import Standing, finalists_of, runs_in
-from hydra_budget_sweeper.study.place import JOURNAL, StudyPlace
+from hydra_budget_sweeper.study.place import JOURNAL, StudyPlace, mark_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import kind_of, note_of
@@ -99,6 +98,7 @@ class SweepResults:
     trials: tuple[SweepTrial, ...]
     directions: tuple[str, ...]  # minimize or maximize
     status: dict[str, Any]  # of sweep.json: state, reason, n_trials, workers, seconds, finalists
+    metric_names: tuple[str, ...] = ()  # of the objectives, where they have any
     unread: str = ""  # why the study itself was not read but leaderboard.json, which knows less
 
     @cached_property
@@ -137,7 +137,9 @@ def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
         store = _open(folder, storage)
         if store is not None:
             directions = tuple(d.name.lower() for d in store.directions)
-            return SweepResults(folder, tuple(_from_study(folder, store)), directions, status)
+            names = tuple(store.study().metric_names or ())
+            trials = tuple(_from_study(folder, store))
+            return SweepResults(folder, trials, directions, status, names)
     except _Unreachable as error:
         unread = str(error)
         if storage is not None or not (folder / LEADERBOARD).exists():
@@ -148,7 +150,7 @@ def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
     n_values = max((len(t.values) for t in trials), default=1)
     named = [d for d in status.get("directions", ()) if d in ("minimize", "maximize")]
     directions = tuple(named) if named else ("minimize",) * max(1, n_values)
-    return SweepResults(folder, trials, directions, status, unread)
+    return SweepResults(folder, trials, directions, status, unread=unread)
 
 
 def open_sweep(folder: str | Path, storage: str | None = None) -> BaseStorage:

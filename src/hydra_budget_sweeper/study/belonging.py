@@ -15,11 +15,10 @@ from typing import Any
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
+from hydra_budget_sweeper.study.place import MARK, WORKERS, StudyPlace, mark_of
 from hydra_budget_sweeper.study.store import StudyStore
 
 OWNER = "budget_sweep:sweep"
-_MARK = "study.json"
 _ELSEWHERE = "To start anew: another folder (hydra.sweep.dir)."
 _ANOTHER = "Take another hydra.sweeper.study_name for this sweep."
 
@@ -72,7 +71,7 @@ def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours
         store.set_attribute(OWNER, here)
     new = {"id": identifier, "study": place.name, "storage": place.shown_storage}
     if mark != new:
-        write_atomically(place.folder / WORKERS / _MARK, json.dumps(new) + "\n")
+        write_atomically(place.folder / WORKERS / MARK, json.dumps(new) + "\n")
 
 
 def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace) -> None:
@@ -103,15 +102,6 @@ def _check_foreign(store: StudyStore, place: StudyPlace, directions: tuple[str, 
             f"The {place} has {n_trials} trials that no sweep of hydra/sweeper=budget made, so "
             f"they cannot be gone on with. {_ANOTHER}"
         )
-
-
-def mark_of(folder: Path) -> dict[str, Any]:
-    """Read which study a folder belongs to: its id, name and storage, without its password."""
-    try:
-        mark = json.loads((folder / WORKERS / _MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return mark if isinstance(mark, dict) else {}
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -1,8 +1,10 @@
 """Where the study of a sweep folder is kept."""
 
+import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -13,6 +15,7 @@ from hydra_budget_sweeper.study.journal import journal_storage
 
 JOURNAL = "study.journal"
 WORKERS = ".workers"
+MARK = "study.json"  # in it: which study the folder belongs to
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,27 @@ class StudyPlace:
 
 
 def place_of(folder: Path, storage: str | None, name: str | None) -> StudyPlace:
-    """Name the study of a folder; a storage shared by many needs a name nobody else has."""
-    if name is None and storage is not None:
-        kept = folder / WORKERS / "study_name"
-        if not kept.exists():
-            kept.write_text(f"sweep-{uuid.uuid4().hex[:12]}", encoding="utf-8")
-        name = kept.read_text(encoding="utf-8")
-    return StudyPlace(folder, storage, name or "sweep")
+    """Name the study of a folder: as it was begun, else after the folder.
+
+    In a storage that is shared by many, some letters keep it apart from studies of folders that
+    have the same name.
+    """
+    own = name or mark_of(folder).get("study") or (_in_journal(folder) if not storage else None)
+    apart = "" if storage is None else f"-{uuid.uuid4().hex[:6]}"
+    return StudyPlace(folder, storage, own or folder.name + apart)
+
+
+def _in_journal(folder: Path) -> str | None:
+    """The study of a journal that was copied alone."""
+    if not (folder / JOURNAL).exists():
+        return None
+    return next(iter(optuna.get_all_study_names(journal_storage(folder / JOURNAL))), None)
+
+
+def mark_of(folder: Path) -> dict[str, Any]:
+    """Read which study a folder belongs to: its id, name and storage, without its password."""
+    try:
+        mark = json.loads((folder / WORKERS / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return mark if isinstance(mark, dict) else {}

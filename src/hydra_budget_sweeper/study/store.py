@@ -12,6 +12,7 @@ with the claim lock held, for none of it is a single write.
 """
 
 import logging
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,11 @@ from typing import Any
 
 import optuna
 from optuna import Study
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    UpdateFinishedTrialError,
+)
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -87,6 +92,14 @@ class StudyStore:
             sampler=self._sampler,
             pruner=self._pruner,
         )
+
+    def name_metrics(self, names: Sequence[str]) -> None:
+        """Name the objectives, for Optuna's own tools."""
+        study = self.study()
+        if list(names) != study.metric_names:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(names))
 
     def attribute(self, key: str) -> Any:
         """Return what the sweep keeps with the study under `key`, or None."""

@@ -113,6 +113,9 @@ class TrialLoop:
         with self.session.lock():
             self.session.tally.refresh()
             if (over := excess(violations)) > 0:
+                # In Optuna's own tools such a trial looks complete.
+                trial.set_user_attr("excess", over)
+                trial.set_user_attr("over", _over(violations))
                 self._tell_over_budget(trial, over)
                 return False
             if self.plan.runs is None and self._is_superfluous(trial, digest):
@@ -120,6 +123,7 @@ class TrialLoop:
             folder = self._make_folder(trial, candidate)
             overrides = list(candidate.overrides)
             self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
+            trial.set_user_attr("folder", folder)
         return True
 
     def _tell_over_budget(self, trial: Trial, over: float) -> None:
@@ -194,3 +198,8 @@ class TrialLoop:
                 self.store.stop(self.plan.run, Stop(f"Trial {number} cannot be set up: {error}"))
             else:
                 self.store.put_back(owner, number)
+
+
+def _over(violations: Violations) -> str:
+    """Name the limits that a candidate is over, and by how much: `cost by 12 %`."""
+    return ", ".join(f"{name} by {100 * v:.3g} %" for name, v in violations.items() if v > 0)

@@ -134,10 +134,13 @@ class BudgetSweeperConf:
     # minimize or maximize, or a list of them for several objectives
     direction: Any = Direction.minimize
 
+    # names of what the task returns, one an objective, for Optuna's tools and the report
+    metric_names: list[str] = field(default_factory=list)
+
     # Optuna storage URL; null is the file study.journal in the sweep folder
     storage: Any | None = None
 
-    # name of the study in that storage; null: one to a sweep folder
+    # name of the study in that storage; null: after the sweep's folder
     study_name: str | None = None
 
     # trials to train in the whole life of the study, pruned ones included
