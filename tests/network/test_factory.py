@@ -80,7 +80,7 @@ CHOICES = {
     for value in options(f"model.defaults.{key}")
 }
 # A depthwise convolution gives as many channels as come in, or a multiple.
-CHOICES["block basic"] += ["model.defaults.padding=same"]
+CHOICES["block basic"] += ["model=residual"]  # the reference's rows shrink the map
 CHOICES["conv depthwise"] += ["model=tiny", "model.layers.conv2.width=16"]
 ACTIVATIONS = [name for name in options("model.defaults.activation") if name != "none"]
 NETWORKS = {**SIZES, **VARIANTS, **CHOICES}
