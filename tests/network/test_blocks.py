@@ -236,7 +236,7 @@ def test_a_row_is_added_however_it_is_written(overrides: list[str]) -> None:
 def test_three_lines_are_a_network() -> None:
     model = ModelConfig(layers={"a": LayerConfig(width=8), "b": LayerConfig(width=16, pool=2)})
     data = DataConfig()
-    assert cost_of(model, data).parameters == (80 + 16) + (1_168 + 32) + (16 * 12 * 12 * 10 + 10)
+    assert cost_of(model, data).parameters == (80 + 16) + (1_168 + 32) + (16 * 14 * 14 * 10 + 10)
 
 
 @pytest.mark.parametrize(

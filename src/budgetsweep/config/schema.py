@@ -142,7 +142,7 @@ LayerConfig.register(dict)
 
 def _reference_row() -> LayerConfig:
     return LayerConfig(
-        kernel=3, padding=0, stride=1, dilation=1, groups=1, conv="standard", block="conv",
+        kernel=3, padding="same", stride=1, dilation=1, groups=1, conv="standard", block="conv",
         expand=6.0, squeeze_excite=0.0, activation="relu", norm="batch", order="conv_act_norm",
         pool=1, pool_type="max", dropout=0.0, repeat=1,
     )  # fmt: skip

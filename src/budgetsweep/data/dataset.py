@@ -51,11 +51,6 @@ class Dataset:
     class_names: tuple[str, ...]
     test: Callable[[], Images]  # reads the test set when called, never before
 
-    @property
-    def class_counts(self) -> Tensor:
-        """Training images of each class, (classes,) int64."""
-        return self.train.labels.bincount(minlength=len(self.class_names))
-
 
 def load(config: DataConfig) -> Dataset:
     """Read a dataset and split it; the same settings give the same object again.

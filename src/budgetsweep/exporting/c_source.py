@@ -38,11 +38,14 @@ _ALIGNMENT = 8
 # Each value of the output depends on the value at the same place of an input.
 _IN_PLACE = {
     "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu",
-    "Add", "Sub", "Mul", "Div", "BatchNormalization",
+    "Add", "Sub", "Mul", "Div", "BatchNormalization", "QLinearAdd", "QLinearMul", "QLinearLeakyRelu",
+    "QLinearSigmoid",
 }  # fmt: skip
 _MAP = re.compile(r"^    (\w+) (tmp\w+)\[(\d+)\]((?:\[\d+\])*);$", re.MULTILINE)
 _CALL = re.compile(r"^    node(\d+)_\w+\((.*)\);$", re.MULTILINE)
-_OPERATION = re.compile(r"\* Node (\d+):\n \* OpType: (\w+)")
+_NODE = re.compile(r"\* Node (\d+):\n \* OpType: (\w+)\n.*?\*/\n[^(]*\(([^)]*)\)", re.DOTALL)
+# Of a depthwise 1×1 convolution: from one channel, by one pixel.
+_ONE_WEIGHT = re.compile(r"\bweights\[\d+\]\[1\]\[1\]\[1\]")
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,9 @@ def to_c(model: Any) -> CSource:
 
 def pack(text: str) -> CSource:
     """Let the maps of a generated file share one static block."""
-    operations = {int(n): kind for n, kind in _OPERATION.findall(text)}
-    calls = [(operations[int(n)], re.findall(r"\w+", args)) for n, args in _CALL.findall(text)]
+    in_place = {n: kind in _IN_PLACE or bool(_ONE_WEIGHT.search(parameters))
+                for n, kind, parameters in _NODE.findall(text)}  # fmt: skip
+    calls = [(in_place[n], re.findall(r"\w+", args)) for n, args in _CALL.findall(text)]
     blocks = _blocks(text, calls)
     total = _place(list({id(block): block for block in blocks.values()}.values()))
 
@@ -108,19 +112,19 @@ def pack(text: str) -> CSource:
     return CSource(text.replace("\nvoid network(", f"\n{block}\nvoid network(", 1), total)
 
 
-def _blocks(text: str, calls: list[tuple[str, list[str]]]) -> dict[str, _Block]:
+def _blocks(text: str, calls: list[tuple[bool, list[str]]]) -> dict[str, _Block]:
     """Each map's memory and lifetime."""
     blocks: dict[str, _Block] = {}
-    kinds = {name: kind for kind, name, *_ in _MAP.findall(text)}
-    for _, name, first, inner in _MAP.findall(text):
+    types = {name: (kind, first, inner) for kind, name, first, inner in _MAP.findall(text)}
+    for name, (kind, first, inner) in types.items():
         numbers = [int(first), *map(int, re.findall(r"\d+", inner))]
         alive = [i for i, (_, used) in enumerate(calls) if name in used]
-        blocks[name] = _Block(prod(numbers) * _BYTES[kinds[name]], min(alive), max(alive))
-    for i, (operation, used) in enumerate(calls):
+        blocks[name] = _Block(prod(numbers) * _BYTES[kind], min(alive), max(alive))
+    for i, (in_place, used) in enumerate(calls):
         *inputs, output = used
-        for name in inputs if operation in _IN_PLACE and output in blocks else ():
-            same = name in blocks and kinds[name] == kinds[output]
-            if same and (block := blocks[name]).last == i and block.size == blocks[output].size:
+        for name in inputs if in_place and output in blocks else ():
+            same = name in blocks and types[name] == types[output]
+            if same and (block := blocks[name]).last == i:
                 block.last = blocks[output].last
                 blocks[output] = block
                 break

@@ -16,16 +16,16 @@ def layer_table(config: Config) -> tuple[str, bool]:
     rows = [
         [
             layer.name,
-            layer.operations,
             "×".join(map(str, layer.output)),
             f"{layer.parameters:,}",
             f"{layer.macs:,}",
             f"{layer.receptive_field}",
+            layer.operations,
         ]
         for layer in cost.layers
     ]
-    head = ["layer", "operations", "output", "parameters", "MACs", "receptive field"]
-    total = ["total", "", "", f"{cost.parameters:,}", f"{cost.macs:,}", ""]
+    head = ["layer", "output", "parameters", "MACs", "receptive field", "operations"]
+    total = ["total", "", f"{cost.parameters:,}", f"{cost.macs:,}", "", ""]
     lines = _align([head, *rows, total])
     lines.insert(1, "─" * len(lines[0]))
     lines.insert(-1, "─" * len(lines[0]))
@@ -36,11 +36,11 @@ def layer_table(config: Config) -> tuple[str, bool]:
 
 
 def _align(rows: list[list[str]]) -> list[str]:
-    """Columns of equal width: words to the left, numbers to the right."""
+    """Columns of equal width: words to the left, numbers to the right; the longest words are the last."""
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(size) if i < 3 else cell.rjust(size)
+            cell.rjust(size) if 2 <= i <= 4 else cell.ljust(size)
             for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
         ).rstrip()
         for row in rows
