@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_budget_sweeper.compose import Composer
+from hydra_budget_sweeper.compose import Composer, overrides_of_hydra
 from hydra_budget_sweeper.files import write_atomically
 from hydra_budget_sweeper.results.command import rerun_command
 from hydra_budget_sweeper.results.leaderboard import Winner
@@ -92,7 +92,7 @@ class BestFile:
         searched = [str(path) for path in self._master.hydra.searchpath]
         path = ",".join(override_text(p) for p in [*searched, f"file://{self._folder}"])
         asked = [
-            *(o for o in self._master.hydra.overrides.hydra if "hydra.searchpath" not in o),
+            *(o for o in overrides_of_hydra(self._master) if "hydra.searchpath" not in o),
             f"hydra.searchpath=[{path}]",
         ]
         try:
