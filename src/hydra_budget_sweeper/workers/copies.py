@@ -11,9 +11,10 @@ def copy_by_pickle(job: DictConfig) -> None:
     """Let the copies that `run_job` makes of a job before it calls the task come from a pickle.
 
     It copies Hydra's own node four times, value by value, which takes longer than all else that it
-    does: twice for `HydraConfig`, once to take it out of what the task gets, once to save it. In
-    between it writes the folder, which is here already, and `env_set`; where nothing else is
-    written a pickle gives the same. With the last copy, which is a copy's, this is over.
+    does: twice for `HydraConfig`, where the second takes the first one's place; once with the job,
+    to throw it away there; and, a copy of a copy, to save it. In between it writes the folder,
+    which is here already, and `env_set`; where nothing else is written a pickle gives the same.
+    With the last copy this is over.
     """
     hydra = job.hydra
     OmegaConf.set_readonly(hydra, True)  # as `run_job` does first
@@ -21,28 +22,30 @@ def copy_by_pickle(job: DictConfig) -> None:
         return
     try:
         packed = pickle.dumps(job)
-        twin = pickle.loads(packed).hydra
+        copied_job: DictConfig = pickle.loads(packed)
     except Exception:  # a class that this process alone knows: then value by value
         return
+    copied_hydra = copied_job.hydra
     folder = hydra.runtime.output_dir
-
-    def copy_job(_memo: dict[int, Any]) -> Any:
-        return pickle.loads(packed)
 
     def copy_hydra(memo: dict[int, Any]) -> Any:
         if hydra.runtime.output_dir == folder:
-            return twin  # the same one twice: the second takes the first one's place
+            return copied_hydra
         end()
         return copy.deepcopy(hydra, memo)
 
-    def copy_twin(_memo: dict[int, Any]) -> Any:
+    def copy_job(_memo: dict[int, Any]) -> Any:
+        vars(job).pop("__deepcopy__")
+        return copied_job
+
+    def copy_last(_memo: dict[int, Any]) -> Any:
         end()
         return pickle.loads(packed).hydra
 
     def end() -> None:
-        for node in (job, hydra, twin):
+        for node in (job, hydra, copied_hydra):
             vars(node).pop("__deepcopy__", None)
 
-    vars(job)["__deepcopy__"] = copy_job
     vars(hydra)["__deepcopy__"] = copy_hydra
-    vars(twin)["__deepcopy__"] = copy_twin
+    vars(job)["__deepcopy__"] = copy_job
+    vars(copied_hydra)["__deepcopy__"] = copy_last
