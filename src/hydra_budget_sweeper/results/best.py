@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_budget_sweeper.compose import Composer, overrides_of_hydra
-from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.results.command import rerun_command
 from hydra_budget_sweeper.results.leaderboard import Winner
 from hydra_budget_sweeper.space.grammar import override_text
@@ -58,7 +58,7 @@ class BestFile:
     def _write(self, text: str) -> None:
         (self._folder / EXPERIMENT).parent.mkdir(exist_ok=True)
         for name in (BEST, EXPERIMENT):
-            write_atomically(self._folder / name, text)
+            write_text(self._folder / name, text)
 
     def _experiment(self, overrides: Sequence[str]) -> str:
         """Group choices as a defaults list, what is added first; the rest as settings."""
