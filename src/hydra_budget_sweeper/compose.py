@@ -17,11 +17,11 @@ from typing import Any
 import cloudpickle
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override, open_dict, read_write
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from hydra_budget_sweeper.space.grammar import parser
 from hydra_budget_sweeper.storage_url import without_password
 
 _MAX_BASES = 64
@@ -225,7 +225,7 @@ def _read(text: str) -> _Read:
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Override:
-    return OverridesParser.create().parse_overrides([text])[0]
+    return parser().parse_overrides([text])[0]
 
 
 def _set(override: Override, value: Any, config: DictConfig) -> None:

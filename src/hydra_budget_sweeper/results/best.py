@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -16,7 +15,7 @@ from hydra_budget_sweeper.compose import Composer, overrides_of_hydra
 from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.results.command import rerun_command
 from hydra_budget_sweeper.results.leaderboard import Winner
-from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.grammar import override_text, parser
 
 BEST = "best.yaml"
 EXPERIMENT = Path("experiment") / BEST
@@ -65,7 +64,7 @@ class BestFile:
         added: list[Any] = []
         changed: list[Any] = []
         body = OmegaConf.create({})
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
+        for override in parser().parse_overrides(list(overrides)):
             if self._composer.is_group(override):
                 entry = self._default(override)
                 (added if override.is_add() or isinstance(entry, str) else changed).append(entry)
