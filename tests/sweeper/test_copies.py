@@ -1,4 +1,4 @@
-"""A job whose copies come from a pickle is, to all who see it, the job that Hydra runs."""
+"""A job without copies of its own node is, to all who see it, the job that Hydra runs."""
 
 import copy
 import os
@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from hydra_budget_sweeper.compose import Candidate, Composer
-from hydra_budget_sweeper.workers.copies import copy_by_pickle
+from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 
 CONF = Path(__file__).parent / "apps" / "conf"
 
@@ -46,7 +48,7 @@ class Seen:
         mine = copy.deepcopy(HydraConfig.get())
         with read_write(own.hydra), open_dict(own.hydra):
             own.hydra.job.name = "renamed"
-            own.hydra.launcher.more = 1
+            own.hydra.sweeper.n_trials = 3
         self.told.append(("renamed", HydraConfig.get().job.name))
         self._see("renamed copy", copy.deepcopy(own))
         with read_write(mine), open_dict(mine):
@@ -65,68 +67,68 @@ class Seen:
         self.told.append((what, (OmegaConf.to_yaml(config), flags, types, type(config))))
 
 
-def run(candidate: Candidate, seen: Seen, loader: Any) -> None:
-    run_job(
-        task_function=seen.task,
-        config=candidate.job,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-        hydra_context=HydraContext(config_loader=loader, callbacks=seen),  # type: ignore[arg-type]
-    )
+def run(candidate: Candidate, context: HydraContext, spare: bool, seen: Seen) -> None:
+    """Run the job and keep what it leaves: what is seen of it, its files, or how it failed."""
+
+    def task(cfg: DictConfig) -> float:
+        copy_again(candidate.job)
+        return seen.task(cfg)
+
+    if spare:
+        spare_copies(candidate.job, context)
+    try:
+        returned = run_job(
+            task_function=task if spare else seen.task,
+            config=candidate.job,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=context,
+        )
+    except OmegaConfBaseException as error:
+        seen.told.append(("failure", str(error)))
+        return
+    assert returned.return_value == 1.0
     folder = Path(str(candidate.job.hydra.runtime.output_dir))
     assert OmegaConf.load(folder / ".hydra" / "config.yaml").x == 1.5
     seen.saved = {p.name: p.read_text() for p in (folder / ".hydra").iterdir()}
     shutil.rmtree(folder)
 
 
-COUNTED = iter(range(1_000_000))
+def counter() -> Callable[[], int]:
+    numbers = iter(range(1_000_000))
+    return lambda: next(numbers)
 
 
+@pytest.mark.parametrize("heard", [False, True], ids=["alone", "with callbacks"])
 @pytest.mark.parametrize(
     "fixed",
     [
         [],
         ["+hydra.job.env_set.FOLDER=${hydra:runtime.output_dir}"],
-        ["+hydra.job.env_set={FOLDER: a}"],
-        ["hydra.sweep.subdir=a/../${hydra.job.num}"],
+        ["hydra.sweep.subdir=a/../${hydra.job.num}-${x}"],
         ["hydra.sweep.subdir=${counted:}"],
-        ["hydra.sweep.subdir=${hydra.job.override_dirname}"],
-        ["hydra/job_logging=none", "hydra.output_subdir=.hydra", "hydra.job.chdir=true"],
-        ["hydra.verbose=[a]", "+hydra.launcher.batch_size=2"],
+        ["hydra.sweep.subdir=${hydra.job.override_dirname}", "hydra.verbose=[a]"],
+        ["hydra/job_logging=none", "hydra.job.chdir=true", "hydra/launcher=joblib"],
+        ["hydra.job.chdir=${resume}"],
     ],
 )
-def test_a_job_is_the_same(fixed: list[str], tmp_path: Path) -> None:
-    global COUNTED
-    OmegaConf.register_resolver("counted", lambda: next(COUNTED), replace=True)
+def test_a_job_is_the_same(fixed: list[str], heard: bool, tmp_path: Path) -> None:
     with initialize_config_dir(config_dir=str(CONF)):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        if "+hydra.launcher.batch_size=2" in fixed:
-            fixed = ["hydra/launcher=joblib", *fixed[:1]]
         master = hydra.compose_config(
             "config", ["hydra/sweeper=budget", f"hydra.sweep.dir='{tmp_path}'", *fixed],
             RunMode.MULTIRUN, with_log_configuration=False,
         )  # fmt: skip
         HydraConfig.instance().set_config(master)
-        prepare: list[Callable[[DictConfig], None]] = [lambda _: None, copy_by_pickle]
         both = []
-        for make_ready in prepare:
-            COUNTED = iter(range(1_000_000))
-            seen = Seen()
+        for spare in (False, True):
+            OmegaConf.register_resolver("counted", counter(), replace=True)
+            seen, callbacks = Seen(), Callbacks()
+            callbacks.callbacks = [seen] if heard else []
             candidate = Composer(hydra.config_loader, master).compose(["x=1.5", "shape=big"], 5)
-            make_ready(candidate.job)
-            run(candidate, seen, hydra.config_loader)
+            run(candidate, HydraContext(hydra.config_loader, callbacks), spare, seen)
             both.append(seen)
         for (what, expected), (_, got) in zip(both[0].told, both[1].told, strict=True):
             assert got == expected, what
         assert both[1].saved == both[0].saved
-
-
-def test_value_by_value_where_a_pickle_cannot(tmp_path: Path) -> None:
-    config = OmegaConf.create(
-        {"hydra": {"job": {"env_set": {}}, "runtime": {"output_dir": "x"}}, "odd": None},
-        flags={"allow_objects": True},
-    )
-    config.odd = lambda: None  # no pickle takes it
-    copy_by_pickle(config)
-    assert copy.deepcopy(config) == config

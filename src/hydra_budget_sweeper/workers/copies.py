@@ -1,51 +1,24 @@
-"""Quick copies of a job's configuration, for as long as Hydra prepares the job."""
+"""Hydra's own node of a job, not copied where nobody could tell."""
 
-import copy
-import pickle
-from typing import Any
-
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 
-def copy_by_pickle(job: DictConfig) -> None:
-    """Let the copies that `run_job` makes of a job before it calls the task come from a pickle.
+def spare_copies(job: DictConfig, context: HydraContext) -> None:
+    """Let `run_job` take Hydra's node of `job` itself instead of copies, until `copy_again`.
 
-    It copies Hydra's own node four times, value by value, which takes longer than all else that it
-    does: twice for `HydraConfig`, where the second takes the first one's place; once with the job,
-    to throw it away there; and, a copy of a copy, to save it. In between it writes the folder,
-    which is here already, and `env_set`; where nothing else is written a pickle gives the same.
-    With the last copy this is over.
+    It makes four before it calls the task: twice for `HydraConfig`, one with all of the job, to
+    throw it away there, and one to save. Value by value, that takes longer than all else that it
+    does. A task sees one of them, through `HydraConfig`; only callbacks see the others, and the
+    job itself. One thing shows, and has its copies as well: a saved copy hangs on nothing, so that
+    `hydra.job.chdir` cannot refer to what the task gets.
     """
+    if context.callbacks.callbacks or OmegaConf.is_interpolation(job.hydra.job, "chdir"):
+        return
     hydra = job.hydra
-    OmegaConf.set_readonly(hydra, True)  # as `run_job` does first
-    if OmegaConf.to_container(hydra.job, resolve=False)["env_set"] != {}:  # type: ignore[index, call-overload]
-        return
-    try:
-        packed = pickle.dumps(job)
-        copied_job: DictConfig = pickle.loads(packed)
-    except Exception:  # a class that this process alone knows: then value by value
-        return
-    copied_hydra = copied_job.hydra
-    folder = hydra.runtime.output_dir
+    vars(hydra)["__deepcopy__"] = lambda _memo: hydra
 
-    def copy_hydra(memo: dict[int, Any]) -> Any:
-        if hydra.runtime.output_dir == folder:
-            return copied_hydra
-        end()
-        return copy.deepcopy(hydra, memo)
 
-    def copy_job(_memo: dict[int, Any]) -> Any:
-        vars(job).pop("__deepcopy__")
-        return copied_job
-
-    def copy_last(_memo: dict[int, Any]) -> Any:
-        end()
-        return pickle.loads(packed).hydra
-
-    def end() -> None:
-        for node in (job, hydra, copied_hydra):
-            vars(node).pop("__deepcopy__", None)
-
-    vars(hydra)["__deepcopy__"] = copy_hydra
-    vars(job)["__deepcopy__"] = copy_job
-    vars(copied_hydra)["__deepcopy__"] = copy_last
+def copy_again(job: DictConfig) -> None:
+    """End what `spare_copies` began."""
+    vars(job.hydra).pop("__deepcopy__", None)
