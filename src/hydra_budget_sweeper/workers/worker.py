@@ -1,6 +1,5 @@
 """What the launcher runs: a process that takes trials from the study until there are no more."""
 
-import gc
 import os
 import pickle
 import signal
@@ -75,7 +74,6 @@ class Worker:
                 heartbeat(presence, plan.settings.lease / 4),
                 end_with_sweeper(plan.hidden, plan.sweeper),
                 interrupts.handle(*signals),
-                _trials_garbage_alone(),
             ):
                 session = Session(plan, self.task, self.context, presence.name, interrupts)
                 try:
@@ -98,24 +96,6 @@ def _check_folder(plan: Plan) -> None:
                 "share. Set hydra.sweep.dir to such a place."
             )
         time.sleep(0.1)
-
-
-@contextmanager
-def _trials_garbage_alone() -> Iterator[None]:
-    """Let the garbage collector look only through what is made from here on.
-
-    A configuration is thousands of objects in cycles, of which a trial has several: each few trials
-    there is a full collection, which would go through all that was ever imported.
-    """
-    if gc.get_freeze_count():  # somebody else's
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @contextmanager
