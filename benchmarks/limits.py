@@ -73,7 +73,8 @@ def run(name: str, way: str, seed: int, asks: int) -> tuple[float, float]:
         elif way == "pruned":
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            told = told_over_budget(recipe, [StudyDirection.MINIMIZE], over, fitting)
+            asked = study.get_trials(deepcopy=False)[number]
+            told = told_over_budget(recipe, [StudyDirection.MINIMIZE], asked, over, fitting)
             study.tell(trial, told[1], told[0])
         if over <= 0:
             fitting.append(study.get_trials(deepcopy=False)[number])

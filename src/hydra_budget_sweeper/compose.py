@@ -4,26 +4,33 @@ Composing anew reads every file of the defaults list. Only choices of config gro
 plain `key=value` is set on a copy of the composed rest, as Hydra itself sets it.
 """
 
+import os
 import pickle
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from hashlib import sha1
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from hydra_budget_sweeper.space.grammar import parser
 from hydra_budget_sweeper.storage_url import without_password
 
 _MAX_BASES = 64
+_NUMBER = re.compile(
+    r"([a-zA-Z_]\w*(?:\.[a-zA-Z_]\w*)*)=(-?(?:0|[1-9]\d*))((?:\.\d+)?(?:e[-+]?\d+)?)", re.A
+)
+
+
+_Read = tuple[Override, Any]  # an override and its value
 
 
 @dataclass
@@ -33,31 +40,34 @@ class Candidate:
     Args:
         overrides: What tells it from the sweep's own configuration, in Hydra's order.
         job: Its whole configuration, for Hydra's `run_job`.
-        task: What the task will get: `job` without the `hydra` node.
+        compose_task: Composes `task`.
     """
 
     overrides: tuple[str, ...]
     job: DictConfig
-    task: DictConfig
+    compose_task: Callable[[], DictConfig]
 
-    @property
-    def subdir(self) -> str:
-        """Its folder below the sweep's, by `hydra.sweep.subdir` unless it was placed elsewhere."""
-        with self.as_current_job():
-            return str(self.job.hydra.sweep.subdir)
+    @cached_property
+    def task(self) -> DictConfig:
+        """What the task will get: `job` without the `hydra` node."""
+        return self.compose_task()
 
     def place_in(self, subdir: str) -> None:
         """Give its job another folder below the sweep's."""
         if subdir != self.subdir:
             with read_write(self.job.hydra), open_dict(self.job.hydra):
                 self.job.hydra.sweep.subdir = subdir
-        self._know_folder()
+            self._know_folder()
 
     def _know_folder(self) -> None:
         """Tell the job's folder beforehand, for `${hydra:runtime.output_dir}` in what is judged."""
-        with self.as_current_job(), read_write(self.job.hydra), open_dict(self.job.hydra):
-            folder = Path(str(self.job.hydra.sweep.dir), str(self.job.hydra.sweep.subdir))
-            self.job.hydra.runtime.output_dir = str(folder.absolute())
+        hydra = self.job.hydra
+        with self.as_current_job(), read_write(hydra), open_dict(hydra):
+            # Its folder below the sweep's, by `hydra.sweep.subdir` unless it was placed elsewhere.
+            self.subdir = str(hydra.sweep.subdir)
+            # As Hydra does; a Path would keep "..".
+            folder = os.path.join(str(hydra.sweep.dir), self.subdir)  # noqa: PTH118
+            hydra.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100
 
     def __post_init__(self) -> None:
         self._know_folder()
@@ -105,17 +115,16 @@ class Composer:
             HydraException, OmegaConfBaseException: As Hydra does for the same overrides.
         """
         base, rest = self._split(overrides)
-        job, task = (pickle.loads(packed) for packed in self._base(base))
-        if not (_set_all(rest, job) and _set_all(rest, task)):
-            # Hydra's own way, for its own message.
-            job, task = (pickle.loads(packed) for packed in self._base(tuple(overrides)))
-        OmegaConf.copy_cache(from_config=self._master, to_config=job)
-        OmegaConf.copy_cache(from_config=self._master, to_config=task)
-        with open_dict(job):
+        try:
+            job = self._copy(base, rest)
+        except OmegaConfBaseException:  # Hydra's own way, for its own message
+            base, rest = tuple(overrides), []
+            job = self._copy(base, rest)
+        with open_dict(job.hydra):
             job.hydra.overrides.task = list(overrides)
             job.hydra.job.id = str(number)
             job.hydra.job.num = number
-        return Candidate(tuple(overrides), job, task)
+        return Candidate(tuple(overrides), job, partial(self._copy, base, rest, task=True))
 
     def is_group(self, override: Override) -> bool:
         """Return whether Hydra takes an override as the choice of a config group."""
@@ -130,26 +139,34 @@ class Composer:
                     group,
                     results_filter=None,
                     config_name=self._master.hydra.job.config_name,
-                    overrides=list(self._master.hydra.overrides.hydra),
+                    overrides=overrides_of_hydra(self._master),
                 )
             )
         return self._known_groups[group]
 
-    def _split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+    def _split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[_Read]]:
         """Part what must be composed from the values that can be set afterwards, in order.
 
         Hydra chooses all groups first and applies everything else in the order given.
         """
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        grouped = [override.is_hydra_override() or self.is_group(override) for override in parsed]
+        read = [_read(text) for text in overrides]
+        grouped = [override.is_hydra_override() or self.is_group(override) for override, _ in read]
         composed = [
             i
-            for i, o in enumerate(parsed)
+            for i, (o, _) in enumerate(read)
             if not grouped[i] and (o.is_delete() or o.is_list_extend())
         ]
         last = max(composed, default=-1)
         base = tuple(t for i, t in enumerate(overrides) if grouped[i] or i <= last)
-        return base, [o for i, o in enumerate(parsed) if not grouped[i] and i > last]
+        return base, [r for i, r in enumerate(read) if not grouped[i] and i > last]
+
+    def _copy(self, base: tuple[str, ...], rest: Sequence[_Read], task: bool = False) -> DictConfig:
+        """Set values on a copy of what is composed, as Hydra's own loader does."""
+        config: DictConfig = pickle.loads(self._base(base)[task])
+        for override, value in rest:
+            _set(override, value, config)
+        OmegaConf.copy_cache(from_config=self._master, to_config=config)
+        return config
 
     def _base(self, overrides: tuple[str, ...]) -> tuple[bytes, bytes]:
         if overrides not in self._bases:
@@ -163,6 +180,11 @@ class Composer:
                 del whole["hydra"]
             self._bases[overrides] = (packed, cloudpickle.dumps(whole))
         return self._bases[overrides]
+
+
+def overrides_of_hydra(config: DictConfig) -> list[str]:
+    """Return what was set of Hydra's own settings, interpolations as they are written."""
+    return list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))  # type: ignore[arg-type]
 
 
 def flatten(config: DictConfig) -> dict[str, Any]:
@@ -188,22 +210,31 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def _set_all(overrides: Sequence[Override], config: DictConfig) -> bool:
-    """Set values as Hydra's own loader does; return False where it would refuse one."""
-    try:
-        return all(_set(override, config) for override in overrides)
-    except OmegaConfBaseException:
-        return False
+def _read(text: str) -> _Read:
+    """Return an override and its value.
+
+    Hydra's grammar takes a third of a millisecond, so what it makes of a number is not asked twice.
+    """
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        override = _parse(text)
+        return override, override.value()
+    key, whole, rest = number.groups()
+    return _parse(f"{key}=0"), float(whole + rest) if rest else int(whole)
 
 
-def _set(override: Override, config: DictConfig) -> bool:
-    key, value = override.key_or_group, override.value()
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Override:
+    return parser().parse_overrides([text])[0]
+
+
+def _set(override: Override, value: Any, config: DictConfig) -> None:
+    key = override.key_or_group
     if override.is_add() and not isinstance(value, dict | list):
         if OmegaConf.select(config, key, throw_on_missing=False) is not None:
-            return False
+            raise ConfigKeyError(f"{key} is there already")
     adds = override.is_add() or override.is_force_add()
     OmegaConf.update(config, key, value, merge=True, force_add=adds)
-    return True
 
 
 def _hide_password(whole: DictConfig) -> None:
@@ -212,7 +243,7 @@ def _hide_password(whole: DictConfig) -> None:
         if not OmegaConf.is_interpolation(whole.hydra.sweeper, "storage"):
             storage = whole.hydra.sweeper.storage
             whole.hydra.sweeper.storage = storage and without_password(str(storage))
-        whole.hydra.overrides.hydra = [without_password(o) for o in whole.hydra.overrides.hydra]
+        whole.hydra.overrides.hydra = list(map(without_password, overrides_of_hydra(whole)))
 
 
 def _resolved(node: Any, folder: str) -> Any:

@@ -329,7 +329,7 @@ class Sweep:
         stores = [self.store]
         if self.finalists is not None:
             stores.append(self.store.sibling(self.finalists.name))
-        with exclusive(self.folder / WORKERS / "claim.lock"):
+        with exclusive(self.plan.claim_lock):
             for store in stores:
                 for trial in store.trials():
                     note = note_of(trial)

@@ -44,7 +44,8 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize(
-    "subdir", ["${name}", ".", "./.", "..", "a/b", "${hydra:job.num}", "t${x}"]
+    "subdir",
+    ["${name}", ".", "./.", "..", "a/b", "${hydra:job.num}", "${hydra.job.num}-of-it", "t${x}"],
 )
 @pytest.mark.parametrize("launcher", ["basic", "forkserver"])
 def test_each_trial_has_a_folder_with_its_own_files(

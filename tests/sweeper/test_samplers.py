@@ -11,9 +11,23 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeping import (
     FORKSERVER,
     SEEDED,
@@ -28,6 +42,7 @@ from sweeping import (
 )
 
 from hydra_budget_sweeper.space.parse import parse_space
+from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.sampler import Recipe, SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
@@ -233,6 +248,35 @@ def test_every_sampler_learns_where_the_limits_are(tmp_path: Path, sampler: str)
     assert told["over_budget"] < 100
     assert {row["state"] for row in leaderboard(tmp_path / "s")} <= {"COMPLETE", "DUPLICATE"}
     assert results(tmp_path / "s")["best_params"]["width"] <= 10
+
+
+@pytest.mark.parametrize(
+    ("rate", "width", "kind", "expected"),
+    [(3e-3, 4, "a", 1.0), (3e-2, 15, "a", 2.0), (3e-3, 19, "b", 2.0), (3e-3, 4, "b", 2.0)],
+)
+def test_gp_is_told_the_value_of_the_nearest_candidate(
+    rate: float, width: int, kind: str, expected: float
+) -> None:
+    space: dict[str, BaseDistribution] = {
+        "rate": FloatDistribution(1e-3, 1e-1, log=True),
+        "width": IntDistribution(1, 19),
+        "kind": CategoricalDistribution(["a", "b"]),
+    }
+
+    def trial(rate: float, width: int, kind: str, **ended: Any) -> FrozenTrial:
+        params = {"rate": rate, "width": width, "kind": kind}
+        return create_trial(params=params, distributions=space, **ended)
+
+    candidate = trial(rate, width, kind, state=TrialState.RUNNING)
+    trained = [
+        trial(1e-3, 1, "a", value=1.0),
+        trial(1e-1, 15, "b", value=2.0),
+        trial(rate, width, kind, state=TrialState.PRUNED),
+    ]
+    gp, minimize = Recipe(GPSampler, {}, {}), [StudyDirection.MINIMIZE]
+    told = told_over_budget(gp, minimize, candidate, 0.5, trained)
+    assert told == (TrialState.COMPLETE, [expected])
+    assert told_over_budget(gp, minimize, candidate, 0.5, trained[2:])[0] is TrialState.PRUNED
 
 
 def test_over_the_limits_is_neither_trained_nor_best_for_us_and_for_optuna(tmp_path: Path) -> None:

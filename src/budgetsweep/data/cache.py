@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from budgetsweep.files import cache_dir, write_atomic
+from budgetsweep.files import cache_dir
+from hydra_budget_sweeper.files import write_atomic
 
 log = logging.getLogger(__name__)
 

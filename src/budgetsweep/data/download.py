@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import pooch  # type: ignore[import-untyped]
 
 from budgetsweep.errors import DataError, SettingError
-from budgetsweep.files import write_atomic
+from hydra_budget_sweeper.files import write_atomic
 
 log = logging.getLogger(__name__)
 TIMEOUT = 30  # seconds without an answer until an address counts as unreachable

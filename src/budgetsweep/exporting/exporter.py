@@ -28,10 +28,11 @@ from budgetsweep.exporting.onnx import (
     to_onnx,
 )
 from budgetsweep.exporting.program import OnPixels, trace
-from budgetsweep.files import write_atomic, write_json
+from budgetsweep.files import write_json
 from budgetsweep.network.cost import FLOAT_BYTES
 from budgetsweep.network.limits import measure
 from budgetsweep.runs.loading import SavedRun
+from hydra_budget_sweeper.files import write_atomic
 
 FILES = {
     "onnx": "network.onnx", "torch": "network.pt2", "int8": "network.int8.onnx",

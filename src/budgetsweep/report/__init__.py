@@ -26,10 +26,10 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     """
     if importlib.util.find_spec("plotly") is None:
         raise UserError("a report needs plotly: pip install 'budgetsweep[report]'")
-    from budgetsweep.files import write_text
     from budgetsweep.report.collect import Run, Sweep, collect
     from budgetsweep.report.run import run_page, runs_page
     from budgetsweep.report.sweep import sweep_page
+    from hydra_budget_sweeper.files import write_text
 
     folder = Path(folder)
     output = Path(output) if output else folder / "report.html"

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from budgetsweep.errors import BudgetError, UserError
-from budgetsweep.files import write_json, write_text
+from budgetsweep.files import write_json
 from budgetsweep.folders import REPLICATION
 from budgetsweep.runs.comparison import comparison_table
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.training import train
+from hydra_budget_sweeper.files import write_text
 
 if TYPE_CHECKING:
     from hydra_budget_sweeper import SweepResults

@@ -11,10 +11,11 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from budgetsweep.errors import UserError
-from budgetsweep.files import write_json, write_text
+from budgetsweep.files import write_json
 from budgetsweep.folders import CONFIG, SUMMARY
 from budgetsweep.runs.comparison import comparison_table, remarks
 from budgetsweep.runs.statistics import interval
+from hydra_budget_sweeper.files import write_text
 
 RESULT = "replication"
 # Settings that may differ between runs of one configuration: they change no result.

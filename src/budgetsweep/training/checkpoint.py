@@ -11,8 +11,8 @@ import torch
 
 from budgetsweep.config import Config
 from budgetsweep.errors import UserError
-from budgetsweep.files import write_atomic
 from budgetsweep.folders import CHECKPOINT
+from hydra_budget_sweeper.files import write_atomic
 
 # Settings that may differ between a run and its continuation: what is told and where things lie,
 # and how the same sums are computed. Threads, and torch's compiler, change their last bits; the

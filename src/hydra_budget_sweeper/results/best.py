@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_budget_sweeper.compose import Composer
-from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.compose import Composer, overrides_of_hydra
+from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.results.command import rerun_command
 from hydra_budget_sweeper.results.leaderboard import Winner
-from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.space.grammar import override_text, parser
 
 BEST = "best.yaml"
 EXPERIMENT = Path("experiment") / BEST
@@ -58,14 +57,14 @@ class BestFile:
     def _write(self, text: str) -> None:
         (self._folder / EXPERIMENT).parent.mkdir(exist_ok=True)
         for name in (BEST, EXPERIMENT):
-            write_atomically(self._folder / name, text)
+            write_text(self._folder / name, text)
 
     def _experiment(self, overrides: Sequence[str]) -> str:
         """Group choices as a defaults list, what is added first; the rest as settings."""
         added: list[Any] = []
         changed: list[Any] = []
         body = OmegaConf.create({})
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
+        for override in parser().parse_overrides(list(overrides)):
             if self._composer.is_group(override):
                 entry = self._default(override)
                 (added if override.is_add() or isinstance(entry, str) else changed).append(entry)
@@ -92,7 +91,7 @@ class BestFile:
         searched = [str(path) for path in self._master.hydra.searchpath]
         path = ",".join(override_text(p) for p in [*searched, f"file://{self._folder}"])
         asked = [
-            *(o for o in self._master.hydra.overrides.hydra if "hydra.searchpath" not in o),
+            *(o for o in overrides_of_hydra(self._master) if "hydra.searchpath" not in o),
             f"hydra.searchpath=[{path}]",
         ]
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
+from hydra_budget_sweeper.compose import overrides_of_hydra
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.storage_url import without_password
 
@@ -25,7 +26,8 @@ def rerun_command(master: DictConfig, overrides: Sequence[str]) -> str:
         master: The sweep's own configuration, which knows Hydra's overrides.
         overrides: The trial's.
     """
-    kept = [o for o in master.hydra.overrides.hydra if not o.lstrip("+~").startswith(_OF_SWEEPS)]
+    own = overrides_of_hydra(master)
+    kept = [o for o in own if not o.lstrip("+~").startswith(_OF_SWEEPS)]
     words = [*_flags(), *map(without_password, kept), *overrides]
     return " ".join([program(), *map(shlex.quote, words)])
 

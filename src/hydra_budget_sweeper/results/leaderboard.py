@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.finalists import Standing, standing_of
 from hydra_budget_sweeper.study.store import StudyStore
@@ -60,13 +60,13 @@ class Leaderboard:
             for row in rows:
                 row |= {h: getattr(known.get(row["trial"]), h, None) for h in OVER_SEEDS}
         self._write_json(LEADERBOARD, rows)
-        write_atomically(self.folder / TABLE, _csv(rows, headings))
+        write_text(self.folder / TABLE, _csv(rows, headings))
         winner = _winner(ranked, standing)
         if standing is not None and winner is not None:
             summary |= {"best_trial": winner.trial.number, "best_value": winner.trial.value}
             summary["finalists"] = standing.told()
         self._write_json(SUMMARY, summary)
-        write_atomically(self.folder / STOCK_RESULTS, self._stock(ranked, standing))
+        write_text(self.folder / STOCK_RESULTS, self._stock(ranked, standing))
         return winner
 
     def winner(self, tally: Tally) -> Winner | None:
@@ -81,7 +81,7 @@ class Leaderboard:
         return rank_with_finalists(tally.finished, self.study, self.finalists)
 
     def _write_json(self, name: str, content: Any) -> None:
-        write_atomically(self.folder / name, json.dumps(content, indent=1, default=str) + "\n")
+        write_text(self.folder / name, json.dumps(content, indent=1, default=str) + "\n")
 
     def _row(self, place: int | None, trial: FrozenTrial) -> dict[str, Any]:
         note = note_of(trial)

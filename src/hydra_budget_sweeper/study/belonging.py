@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.files import write_atomically
+from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.study.place import MARK, WORKERS, StudyPlace, mark_of
 from hydra_budget_sweeper.study.store import StudyStore
@@ -71,7 +71,7 @@ def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours
         store.set_attribute(OWNER, here)
     new = {"id": identifier, "study": place.name, "storage": place.shown_storage}
     if mark != new:
-        write_atomically(place.folder / WORKERS / MARK, json.dumps(new) + "\n")
+        write_text(place.folder / WORKERS / MARK, json.dumps(new) + "\n")
 
 
 def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace) -> None:

@@ -73,7 +73,8 @@ def _propose(
         state: TrialState = TrialState.COMPLETE
         values: list[float] | None = [math.cos(number + i) for i in range(len(directions))]
         if over > 0:
-            state, values = told_over_budget(recipe, directions, over, trained)
+            frozen = study.get_trials(deepcopy=False)[number]
+            state, values = told_over_budget(recipe, directions, frozen, over, trained)
         if not tell_quietly(study, trial, values, state):
             break
         if over <= 0:

@@ -28,8 +28,9 @@ def make_folder(sweep: Path, subdir: str, number: int, is_taken: Callable[[str],
 
 
 def _names(sweep: Path, subdir: str, number: int) -> Iterator[str]:
-    place = (sweep / subdir).resolve()
-    if place == sweep.resolve() or place in sweep.resolve().parents:
+    whole = sweep.resolve()
+    place = (whole / subdir).resolve()
+    if place == whole or place in whole.parents:
         subdir = str(number)
     yield subdir
     yield f"{subdir}-trial-{number}"

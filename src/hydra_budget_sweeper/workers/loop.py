@@ -128,7 +128,8 @@ class TrialLoop:
 
     def _tell_over_budget(self, trial: Trial, over: float) -> None:
         recipe, trained = self.plan.sampler.recipe, self.session.tally.finished
-        state, values = told_over_budget(recipe, self.store.directions, over, trained)
+        frozen = self.store.trial(trial.number)
+        state, values = told_over_budget(recipe, self.store.directions, frozen, over, trained)
         self.store.tell(self.session.name, trial.number, state, values)
 
     def _make_folder(self, trial: Trial, candidate: Candidate) -> str:

@@ -53,6 +53,11 @@ class Plan:
     def hidden(self) -> Path:
         return self.place.folder / WORKERS
 
+    @property
+    def claim_lock(self) -> Path:
+        """The file by which all workers of the folder take turns to claim trials."""
+        return self.hidden / "claim.lock"
+
 
 class Session:
     """One worker's hold on the sweep, from its first trial to its last.
@@ -87,7 +92,7 @@ class Session:
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold what all workers of the folder share; trials are claimed under it."""
-        return exclusive(self.plan.hidden / "claim.lock")
+        return exclusive(self.plan.claim_lock)
 
     def stopped(self) -> bool:
         return self.store.stopped(self.plan.run) is not None

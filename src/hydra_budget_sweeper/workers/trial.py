@@ -25,6 +25,7 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import FunctionError
 from hydra_budget_sweeper.reporting import reporting_to
+from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
     pruned: list[str] = []
 
     def guarded(cfg: DictConfig) -> Any:
+        copy_again(candidate.job)
         try:
             reporter = _Reporter(session, trial)
             with (
@@ -85,6 +87,7 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
 
     with session.job():
+        spare_copies(candidate.job, session.context)
         job = run_job(
             task_function=_InPlaceOf(session.task, guarded),
             config=candidate.job,
