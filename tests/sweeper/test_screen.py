@@ -148,10 +148,9 @@ def test_ctrl_c_on_a_terminal_ends_with_how_to_go_on(tmp_path: Path) -> None:
     os.killpg(sweep.process.pid, signal.SIGINT)
     text = sweep.end(expect=130)
     assert text.rindex(SHOW_CURSOR) > text.rindex(HIDE_CURSOR)
-    *_, last, end = on_screen(text)
-    assert end == "" and last.startswith(
-        "Interrupted after 0 of 20 trials. To go on: the same command with"
-    )
+    *_, before, last, end = on_screen(text)
+    assert before == "Interrupted after 0 of 20 trials. To go on: the same command with"
+    assert last.strip() == f"hydra.sweep.dir={tmp_path}" and end == ""
     assert "Traceback" not in text
 
 
