@@ -11,7 +11,6 @@ EPOCHS ?= 20
 ARGS ?=
 # the sweep that report and dashboard show: by default the one that was last written to
 DIR ?= $(patsubst %/leaderboard.json,%,$(shell ls -t multirun/*/leaderboard.json multirun/*/*/leaderboard.json 2>/dev/null | head -n 1))
-DEMO = $(or $(patsubst hydra.sweep.dir=%,%,$(filter hydra.sweep.dir=%,$(ARGS))),multirun/demo)
 PORT ?= 8080
 UPGRADE ?= --upgrade
 NEEDS_SWEEP = test -n "$(DIR)" || { echo "No sweep in multirun/ yet: make demo runs one; DIR=... names another folder."; exit 1; }
@@ -35,8 +34,6 @@ $(READY): requirements.lock pyproject.toml $(SWEEPER)/pyproject.toml
 
 demo: $(READY) ## a budgeted sweep on bundled digits, a few minutes, no download
 	$(BUDGETSWEEP) sweep experiment=demo $(ARGS)
-	@echo && echo "Leaderboard, pruned trials last:" && cut -d, -f1-6 "$(DEMO)/leaderboard.csv"
-	@echo && echo "Results: $(DEMO) (report.html, leaderboard.csv, best.yaml, a folder a trial)"
 
 train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
 	$(BUDGETSWEEP) train $(ARGS)

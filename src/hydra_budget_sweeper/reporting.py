@@ -32,8 +32,8 @@ def show(**values: float | str | None) -> None:
     """Tell the sweep what else there is to know of this trial: its size, its epoch, its accuracy.
 
     The terminal shows it while the trial runs, in the columns that `hydra.sweeper.columns` names; what
-    was told last stays with the study, as user attributes of the trial. A call costs some hundredths
-    of a millisecond and leaves the study alone. Outside a sweep it does nothing.
+    was told last stays with the study, as user attributes of the trial. A call costs about a
+    hundredth of a millisecond and leaves the study alone. Outside a sweep it does nothing.
 
     Args:
         values: By name: numbers, texts or None. A name that was told before gets its new value.

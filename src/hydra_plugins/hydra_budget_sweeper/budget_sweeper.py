@@ -1,5 +1,6 @@
 """The class Hydra discovers; the work is in modules that load only when a sweep runs."""
 
+import sys
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -41,3 +42,6 @@ class BudgetSweeper(Sweeper):
                 run_sweep(settings_from(self._settings), arguments, screen, **self._setup)
         except SweepError as error:
             raise SystemExit(str(error)) from None
+        except KeyboardInterrupt:  # later ones are the sweep's business
+            print("Interrupted before the first trial.", file=sys.stderr)
+            raise SystemExit(130) from None
