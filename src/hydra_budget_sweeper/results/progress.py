@@ -69,6 +69,7 @@ class Monitor:
         self._next_write = 0.0
         self._complaints: set[str] = set()
         self._trained_before = 0
+        self._by_time = settings.timeout is not None  # whether that comes before `n_trials`
 
     def start(self) -> None:
         self.tally.refresh()
@@ -138,7 +139,7 @@ class Monitor:
         names = [f"{name} {over[name]}" for name in sorted(over)] if len(over) > 1 else list(over)
         which = f" ({', '.join(names)})" if names else ""
         return (
-            f"{self.tally.trained}/{self._settings.n_trials} trained, {counts['pruned']} pruned, "
+            f"{self._of_all(self.tally.trained)} trained, {counts['pruned']} pruned, "
             f"{counts['failed']} failed, {counts['over_budget']} over budget{which}, "
             f"{self.tally.proposed} proposed"
         )
@@ -147,10 +148,11 @@ class Monitor:
         """Counts, time left, the best, and last, since there may be many, the running trials."""
         running = [t for t in self.tally.open if t.state is TrialState.RUNNING]
         running = [t for t in running if note_of(t).started]
-        n_trials, trained = self._settings.n_trials, self.tally.trained
-        left = self._seconds_left()
+        share, left = self.tally.trained / max(1, self._settings.n_trials), self._seconds_left()
+        if left is not None and self._by_time:
+            share = 1 - left / (self._settings.timeout or math.inf)
         progress = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(n_trials, 1), completed=trained, width=40)
+        bar = ProgressBar(total=1, completed=share, width=40)
         progress.add_row(bar, "" if left is None else f"about {duration(left)} left")
         return Group(self._counts(), progress, *self._standing(running))
 
@@ -165,8 +167,12 @@ class Monitor:
         done = (self.tally.trained + self.tally.claimed) / 2
         pace = (now - self._first_trial) / (done - self._trained_before)
         left = max(0.0, pace * (self._settings.n_trials - done))
-        limit = self._settings.timeout
-        return left if limit is None else min(left, max(0.0, self._start + limit - now))
+        limit = max(0.0, self.seconds_to_timeout())
+        self._by_time = limit < left
+        return min(left, limit)
+
+    def _of_all(self, trained: int) -> str:
+        return str(trained) if self._by_time else f"{trained}/{self._settings.n_trials}"
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_SECONDS):
@@ -226,7 +232,7 @@ class Monitor:
         if kind == "duplicates":
             return f"{title_of(trial)} repeats trial {note.duplicate_of}"
         self._told_trained += 1
-        of_all = f"{self._told_trained}/{self._settings.n_trials}"
+        of_all = self._of_all(self._told_trained)
         ended = "pruned" if kind == "pruned" else "trained"
         told = f"{of_all} {title_of(trial)} {ended}: {self._columns.words(trial)}"
         left = self._seconds_left()
