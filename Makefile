@@ -35,11 +35,9 @@ $(READY): requirements.lock pyproject.toml $(SWEEPER)/pyproject.toml
 
 demo: $(READY) ## a tight budget on bundled digits, in minutes, without a download
 	$(BUDGETSWEEP) sweep experiment=demo $(ARGS)
-	@echo && echo "Leaderboard, pruned trials last:" && cut -d, -f1-6 "$(DEMO)/leaderboard.csv"
 	@echo && echo "The winner against the reference, both at this budget, trained anew over five seeds:"
 	$(BUDGETSWEEP) replicate "$(DEMO)" --seeds 5
 	$(BUDGETSWEEP) report "$(DEMO)"
-	@echo && echo "Results: $(DEMO) (report.html, leaderboard.csv, best.yaml, a folder a trial)"
 
 train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
 	$(BUDGETSWEEP) train $(ARGS)

@@ -1,13 +1,13 @@
 """Sweeps of any Hydra application: asynchronous, within limits, pruned, resumable.
 
-Hydra finds the sweeper as `hydra/sweeper=budget`. Here is what a task may call, `report`, and what
-reads a sweep's folder afterwards: `read_sweep`, and `open_sweep` for Optuna's own tools.
+Hydra finds the sweeper as `hydra/sweeper=budget`. Here is what a task may call, `report` and `show`,
+and what reads a sweep's folder afterwards: `read_sweep`, and `open_sweep` for Optuna's own tools.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.reporting import report
+from hydra_budget_sweeper.reporting import report, show
 
 if TYPE_CHECKING:
     from hydra_budget_sweeper.results.reading import (
@@ -26,6 +26,7 @@ __all__ = [
     "open_sweep",
     "read_sweep",
     "report",
+    "show",
 ]
 
 

@@ -1,6 +1,5 @@
 """The last stage of a sweep: its finalists' runs, by the same workers."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from optuna.samplers import RandomSampler
 
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.grammar import key_of, parse_all, plain_key
 from hydra_budget_sweeper.space.space import Space
@@ -21,8 +21,6 @@ from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
-
-log = logging.getLogger(__name__)
 
 _NAME = "hydra.sweeper.finalists"
 

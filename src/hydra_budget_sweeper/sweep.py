@@ -1,8 +1,7 @@
 """The sweep from start to end: space, study, workers, results."""
 
-import logging
+import os
 import re
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,8 @@ from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.finalists import FinalistsMonitor, verdict
 from hydra_budget_sweeper.results.leaderboard import Leaderboard, Winner, rank_with_finalists
 from hydra_budget_sweeper.results.progress import Monitor
+from hydra_budget_sweeper.results.screen import VOICE as log
+from hydra_budget_sweeper.results.screen import Screen
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.feasibility import Feasibility
 from hydra_budget_sweeper.space.grammar import override_text
@@ -57,12 +58,11 @@ from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
 
-log = logging.getLogger(__name__)
-
 
 def run_sweep(
     settings: Settings,
     arguments: list[str],
+    screen: Screen,
     *,
     hydra_context: HydraContext,
     task_function: TaskFunction,
@@ -81,7 +81,8 @@ def run_sweep(
     with ownership(hidden, settings.join):
         presence = Presence(hidden, "sweeper")
         try:
-            sweep = Sweep(settings, arguments, hydra_context, task_function, config, presence)
+            context = hydra_context
+            sweep = Sweep(settings, arguments, screen, context, task_function, config, presence)
             sweep.run()
         finally:
             presence.leave()
@@ -94,6 +95,7 @@ class Sweep:
         self,
         settings: Settings,
         arguments: list[str],
+        screen: Screen,
         context: HydraContext,
         task: TaskFunction,
         config: DictConfig,
@@ -101,12 +103,13 @@ class Sweep:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.settings = settings
+        self.screen = screen
         self.context = context
         self.config = config
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.run_id = uuid.uuid4().hex
         # First of all: what follows may take as long as its processes take to get ready.
-        self.workers = Workers(settings.n_jobs, config, task, context)
+        self.workers = Workers(settings.n_jobs, config, task, context, quiet=screen.live)
         self.known = _known_settings(config)
         params = expand(settings.params, self.known, PARAMS)
         self.space = parse_space(params, arguments, self.known, context.config_loader)
@@ -145,14 +148,13 @@ class Sweep:
         beside = self._finalists_in(watched)
         self.leaderboard = Leaderboard(self.folder, watched.study(), self.space, beside)
         self.best_file = BestFile(self.folder, context.config_loader, config, self.composer)
-        live = sys.stderr.isatty()
         self.monitor = Monitor(
             watched,
             self.run_id,
             settings,
             self.leaderboard,
             self.best_file,
-            live,
+            screen,
             self._seconds_for_finalists,
         )
         self.finals_monitor: FinalistsMonitor | None = None
@@ -170,7 +172,7 @@ class Sweep:
             sampler=SeededSampler(sampler, seed, self.space),
             master=config,
             example=self.example,
-            quiet=live,
+            quiet=screen.live,
         )
 
     def _point(self, entry: Any) -> Params:
@@ -188,7 +190,9 @@ class Sweep:
         try:
             with terminate_as_interrupt():
                 self._enqueue()
+                self.screen.phase("looking at the space")
                 self._look_at_space()
+                self.screen.phase("training")
                 self.monitor.start()
                 Rounds(self.workers, self.plan, self.tally).go_on_until(self._is_done)
                 self._run_finalists()
@@ -197,16 +201,31 @@ class Sweep:
             pass
         except SweepError as error:
             state, problem = "stopped", error
-        self._release_trials()
-        self.monitor.end(state, str(problem) if problem else None)
-        best = self._write_best()
-        self._call_on_end()
+        try:
+            best = self._close(state, problem)
+        except KeyboardInterrupt:
+            state = "interrupted"
         if problem is not None:
             raise problem
         if state == "interrupted":
             self._say_how_to_resume()
             raise SystemExit(130)
-        self._say_best(best)
+        if best is None:
+            reason = self.store.stopped(self.run_id)
+            raise SweepError(
+                f"No trial was trained to its end in {self.folder}"
+                + (f": {reason.reason}." if reason else ".")
+            )
+
+    def _close(self, state: str, problem: SweepError | None) -> Winner | None:
+        """Write the results, whatever the end; return who is best."""
+        self._release_trials()
+        self.monitor.end(state, str(problem) if problem else None)
+        best = self._write_best()
+        if best is not None:
+            self._say_best(best)
+        self._call_on_end()
+        return best
 
     def _compose_example(self) -> tuple[tuple[str, ...], Composer]:
         """Compose one candidate, so that a wrong key or value shows before anything starts."""
@@ -262,6 +281,7 @@ class Sweep:
             return
         if self.monitor.seconds_to_timeout() < 0:
             return
+        self.screen.phase("finalists")
         self.monitor.rest()
         finals = Finals(self.plan, self.finalists, self.workers, self._standing)
         self.finals_monitor = monitor = FinalistsMonitor(self.monitor, beside, finals.settings)
@@ -273,7 +293,7 @@ class Sweep:
 
     def _announce(self) -> None:
         self.tally.refresh()
-        log.info("Sweep folder: %s", self.folder)
+        log.info("Sweep folder: %s", _short(self.folder))
         if trained := self.tally.trained:
             log.info("Going on: %d of %d trials trained", trained, self.settings.n_trials)
         _warn_of_pruner(self.settings)
@@ -338,8 +358,11 @@ class Sweep:
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):
+            self.screen.phase(f"ending: {name.rpartition('.')[2].replace('_', ' ')}")
             try:
-                function(self.folder)
+                made = function(self.folder)
+                if isinstance(made, Path):
+                    log.info("%s: %s", made.stem.capitalize(), _short(made))
             except ValueError as error:  # a mistake that its message explains
                 log.warning("hydra.sweeper.on_end: %s: %s", name, error)
                 log.debug("its traceback", exc_info=True)  # hydra.verbose=true shows it
@@ -351,7 +374,7 @@ class Sweep:
         if self.finals_monitor is not None:
             done += f" and {self.finals_monitor.done} runs of finalists"
         place = setting("hydra.sweep.dir", str(self.folder))
-        print(f"Interrupted after {done}. To go on: the same command with {place}", file=sys.stderr)
+        self.screen.end_with(f"Interrupted after {done}. To go on: the same command with {place}")
 
     def _write_best(self) -> Winner | None:
         """Write the winner down, with several objectives the first of the front."""
@@ -364,21 +387,32 @@ class Sweep:
             log.warning("Cannot write %s: %s", self.folder / BEST, error)
         return winner
 
-    def _say_best(self, winner: Winner | None) -> None:
-        if winner is None:
-            reason = self.store.stopped(self.run_id)
-            raise SweepError(
-                f"No trial was trained to its end in {self.folder}"
-                + (f": {reason.reason}." if reason else ".")
-            )
-        if (standing := self.leaderboard.standing(self.monitor.tally)) is not None:
-            for line in verdict(standing):
-                log.info("%s", line)
+    def _say_best(self, winner: Winner) -> None:
+        standing = self.leaderboard.standing(self.monitor.tally)
+        if standing is not None and standing.winner is not None:
+            self.screen.print(self.monitor.table([f.trial for f in standing.finalists]))
+        else:
+            self.screen.print(self.monitor.table(self.monitor.tally.leaders))
+        for line in verdict(standing) if standing is not None else ():
+            log.info("%s", line)
         best = winner.trial
+        params = " ".join(f"{k}={_brief(v)}" for k, v in self.space.decode(best.params).items())
         if standing is None or standing.winner is None:
-            log.info("Best value: %s", best.values[0] if len(best.values) == 1 else best.values)
-        log.info("Best parameters: %s", self.space.decode(best.params))
-        log.info("Run it again: see %s", self.folder / BEST)
+            what = "Best value" if len(best.values) == 1 else "First of the front"
+            value = ", ".join(f"{value:.6g}" for value in best.values)
+            log.info("%s: %s (trial %d), with %s", what, value, best.number, params)
+        else:
+            log.info("Best parameters: %s", params)
+        log.info("Run it again: see %s", _short(self.folder / BEST))
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _short(path: Path) -> str:
+    """As one would type it from here."""
+    return min(os.path.relpath(path), str(path), key=len)
 
 
 def _known_settings(config: DictConfig) -> dict[str, str]:

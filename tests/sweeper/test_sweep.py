@@ -109,7 +109,7 @@ def test_custom_search_space_and_fixed_values(tmp_path: Path) -> None:
     )
     for trial in study(tmp_path).trials:
         assert 0 <= trial.params["y"] <= trial.params["x"] + 1
-        assert trial.user_attrs == {"width": "4"}
+        assert trial.user_attrs["width"] == "4"
 
 
 def test_grid_covers_every_point_once(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import optuna
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from budgetsweep.config import CONF_DIR, register
+from hydra_budget_sweeper import open_sweep
 
 TRAIN = [
     sys.executable, "-m", "budgetsweep", "train", "data=digits", "model=tiny", "data.limit=96",
@@ -48,6 +50,15 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
                  "hydra/sweeper/pruner=median", "trainer.first_look=2")  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_the_study_knows_what_a_trial_has_shown(swept: Path) -> None:
+    trials = optuna.load_study(study_name="sweep", storage=open_sweep(swept)).trials
+    for path in swept.glob("*/summary.json"):
+        summary, shown = json.loads(path.read_text()), trials[int(path.parent.name)].user_attrs
+        names = "parameters", "macs", "epochs", "val_loss", "val_accuracy"
+        assert {n: shown[n] for n in names} == {n: summary[n] for n in names}
+        assert shown["epoch"] == summary["epochs"]
 
 
 def test_no_trial_reads_the_test_set(swept: Path) -> None:

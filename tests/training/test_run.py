@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import re
 import shlex
 import signal
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pseudo_terminal import HIDE_CURSOR, SHOW_CURSOR, Terminal, on_screen, plain
 
 RUN = [
     sys.executable, "-m", "budgetsweep", "train", "data=digits", "model=tiny", "trainer.epochs=4",
@@ -167,21 +166,16 @@ def test_a_finished_run_is_not_written_over(finished: Path) -> None:
 
 
 def test_the_log_and_the_bar_do_not_write_over_each_other(tmp_path: Path) -> None:
-    """On a terminal of our own: a line of the log is a line of the screen."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*RUN, f"hydra.run.dir={tmp_path}/run"], cwd=tmp_path, stdout=theirs, stderr=theirs,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "110"},
-    )  # fmt: skip
-    os.close(theirs)
-    seen = b""
-    with contextlib.suppress(OSError):  # at the end there is no terminal left
-        while chunk := os.read(ours, 65_536):
-            seen += chunk
-    assert process.wait() == 0
-    screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
-    assert "training" in screen  # the bar was there
-    lines = [part for line in screen.splitlines() for part in line.split("\r")]
-    logged = [line for line in lines if "[budgetsweep.training.tracking][INFO]" in line]
-    assert len(logged) == 4
-    assert all(line.startswith("[20") for line in logged)
+    """A line of the log is a line of a narrow terminal, without prefix; the bar is gone in the end."""
+    run = Terminal([*RUN, "hydra.run.dir=run"], dict(os.environ), tmp_path)
+    text = run.end(expect=0, seconds=240)
+    lines = [line for line in on_screen(text) if line]
+    assert len(re.findall(r"training [━╸╺ ]+ +\d+/\d+", plain(text))) > 1
+    assert [line.split("  ")[0] for line in lines if line.startswith("epoch")] == [
+        f"epoch {i}/4" for i in range(1, 5)
+    ]
+    assert not any("training ━" in line for line in lines) and "[20" not in plain(text)
+    assert all(len(line) <= 80 for line in lines)
+    assert text.rindex(SHOW_CURSOR) > text.rindex(HIDE_CURSOR)
+    (kept, *_) = (tmp_path / "run/train.log").read_text().splitlines()
+    assert re.match(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+\]", kept)

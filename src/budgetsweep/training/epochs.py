@@ -170,6 +170,8 @@ class _Epoch:
 
     def on_step(self, step: int) -> None:
         self._advance()
+        trainer = self._run.trainer
+        self._run.tracker.at(trainer.epoch + step / trainer.steps_per_epoch)
         if step in self._looks:
             tick = time.perf_counter()
             self._run.look(step, self.seconds)

@@ -24,6 +24,7 @@ from budgetsweep.training.number_format import Format, choose_format
 from budgetsweep.training.summary import closing, describe, summarize
 from budgetsweep.training.tracking import Tracker
 from budgetsweep.training.trainer import Trainer
+from hydra_budget_sweeper import show
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     config.data = resolve(config.data)
     config.model, cost = enforce(config.model, config.data, config.budget)
     log.info("%s", describe(config, cost))
+    show(parameters=cost.parameters, macs=cost.macs, epoch=0, epochs=config.trainer.epochs)
     identity = checkpoint.identity(config)
     state = checkpoint.load(folder, config) if config.resume else None
     if not state and (folder / SUMMARY).exists():
@@ -138,4 +140,5 @@ def _finish(run: Run) -> None:
     summary = summarize(run)
     checkpoint.save(folder / MODEL, {k: v.cpu() for k, v in weights.items()})
     write_json(folder / SUMMARY, summary)
-    log.info("%s", closing(summary, folder))
+    for line in closing(summary, folder):
+        log.info("%s", line)

@@ -108,12 +108,12 @@ def describe(config: Config, cost: Cost) -> str:
     return f"{words}, {cost.macs:,} MACs"
 
 
-def closing(summary: Mapping[str, Any], folder: Path) -> str:
-    """Time, scores and place of a finished run, in one line."""
+def closing(summary: Mapping[str, Any], folder: Path) -> list[str]:
+    """Lines of a finished run: its scores, if it has any, then its time and place."""
     scores = [
         f"{name} accuracy {summary[key]:.2%} (loss {summary[key.replace('accuracy', 'loss')]:.4f})"
         for name, key in (("validation", "val_accuracy"), ("test", "test_accuracy"))
         if summary[key] is not None
     ]
     trained = f"{summary['epochs']} epochs in {summary['train_seconds']:.1f} s"
-    return ", ".join([trained, *scores]) + f" → {os.path.relpath(folder)}"
+    return [*filter(None, [", ".join(scores)]), f"{trained} → {os.path.relpath(folder)}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from budgetsweep.errors import UserError
 from budgetsweep.files import write_csv
 from budgetsweep.folders import METRICS
+from hydra_budget_sweeper import show
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +26,24 @@ class Tracker:
     def __init__(self, folder: Path, rows: list[dict[str, Any]], tensorboard: bool) -> None:
         self.folder, self.rows = folder, [apart(row) for row in rows]
         self._board = _summary_writer(folder) if tensorboard else None
+        self._shown = 0.0
+
+    def at(self, epoch: float) -> None:
+        """Let a sweep see how far the run is, about once a second."""
+        if (now := time.monotonic()) >= self._shown + 1:
+            self._shown = now
+            show(epoch=epoch)
 
     def add(self, row: dict[str, Any], epochs: int) -> None:
         """Log a row and rewrite metrics.csv."""
         self.rows.append(row)
         write_csv(self.folder / METRICS, self.rows)
+        shown = "epoch", "val_loss", "val_accuracy", "look_loss"
+        show(**{name: row[name] for name in shown if row[name] is not None})
         speed = f"{row['images_per_second']:,.0f} images/s"
         if row["train_loss"] is not None:
-            log.info("epoch %d/%d%s  %s", row["epoch"], epochs, _words(row, "train", "val"), speed)
+            loss = f"  loss {row['train_loss']:.4f}"
+            log.info("epoch %d/%d%s%s  %s", row["epoch"], epochs, loss, _words(row, "val"), speed)
         if row["look_loss"] is not None:
             log.info("look at epoch %.7g/%d%s", row["epoch"], epochs, _words(row, "look"))
         if self._board:
@@ -53,9 +65,9 @@ def apart(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _words(row: dict[str, Any], *kinds: str) -> str:
+def _words(row: dict[str, Any], kind: str) -> str:
     """`  val loss 0.1234  val accuracy 96.20%`, for what of it there is."""
-    told = ((f"{k} {what}", row.get(f"{k}_{what}")) for k in kinds for what in ("loss", "accuracy"))
+    told = ((f"{kind} {what}", row.get(f"{kind}_{what}")) for what in ("loss", "accuracy"))
     return "".join(
         f"  {name} {value:.2%}" if "accuracy" in name else f"  {name} {value:.4f}"
         for name, value in told
@@ -77,7 +89,7 @@ def _summary_writer(folder: Path) -> Any:
 @contextlib.contextmanager
 def progress_bar(steps: int, done: int, enabled: bool) -> Iterator[Callable[[], object]]:
     """A bar over a run's steps on a terminal; elsewhere nothing. Yields what advances it."""
-    if not (enabled and sys.stderr.isatty()):
+    if not (enabled and sys.stdout.isatty() and sys.stderr.isatty()):
         yield lambda: None
         return
     from rich.console import Console
@@ -91,7 +103,8 @@ def progress_bar(steps: int, done: int, enabled: bool) -> Iterator[Callable[[], 
 
     columns = TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as progress, _log_above():
+    bar = Progress(*columns, console=console, transient=True, refresh_per_second=2)
+    with bar as progress, _log_above():
         task = progress.add_task("training", total=steps, completed=done)
         yield lambda: progress.advance(task)
 

@@ -1,14 +1,15 @@
 """What a person sees while the finalists run, and what they are told at the end."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from optuna.trial import FrozenTrial
+from rich.console import RenderableType
 
 from hydra_budget_sweeper.results.progress import Monitor
+from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.study.finalists import Standing
 from hydra_budget_sweeper.study.store import StudyStore
-
-log = logging.getLogger(__name__)
 
 
 class FinalistsMonitor(Monitor):
@@ -21,15 +22,15 @@ class FinalistsMonitor(Monitor):
             settings,
             search._leaderboard,
             search._best_file,
-            search._live,
+            search._screen,
         )
         self._start = search._start
         self._search = search
+        self._means: tuple[int, list[str]] = (-1, [])  # of how many runs, and what they came to
 
     def rest(self) -> None:
         super().rest()
-        self.tally.refresh()
-        log.info(self.line())
+        log.info(self._counts())
 
     def write(self) -> None:
         self._search.write()
@@ -38,9 +39,17 @@ class FinalistsMonitor(Monitor):
     def done(self) -> str:
         return f"{self.tally.trained} of {self._settings.n_trials}"
 
-    def line(self) -> str:
-        parts = [f"finalists: {self.done} runs trained", f"{self.tally.counts['failed']} failed"]
-        return ", ".join([*parts, *self._left()])
+    def _counts(self) -> str:
+        return f"finalists: {self.done} runs trained, {self.tally.counts['failed']} failed"
+
+    def _standing(self, running: Sequence[FrozenTrial]) -> Iterator[RenderableType]:
+        """Their means so far, which are more than the best single run."""
+        if (n := len(self.tally.finished)) != self._means[0]:
+            standing = self._leaderboard.standing(self._search.tally)
+            finalists = [f for f in (standing.finalists if standing else ()) if f.n]
+            self._means = n, [f"Trial {f.trial.number}: {f}" for f in finalists]
+        yield from self._means[1]
+        yield self.table((), running)
 
 
 def verdict(standing: Standing) -> Iterator[str]:

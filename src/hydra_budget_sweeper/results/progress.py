@@ -1,32 +1,35 @@
 """What a person sees while the sweep runs, and the files that follow along."""
 
-import logging
 import math
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from hydra_budget_sweeper.results.best import BestFile
+from hydra_budget_sweeper.results.columns import Columns, TrialTable
 from hydra_budget_sweeper.results.leaderboard import Leaderboard
+from hydra_budget_sweeper.results.screen import VOICE as log
+from hydra_budget_sweeper.results.screen import Screen, duration
 from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.study.place import WORKERS
 from hydra_budget_sweeper.study.store import Stop, StudyStore
-from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import describe_failure
+from hydra_budget_sweeper.study.tally import N_LEADERS, Tally
+from hydra_budget_sweeper.study.trials import describe_failure, kind_of, note_of, title_of
+from hydra_budget_sweeper.workers.shown import shown
 
-log = logging.getLogger(__name__)
-
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.5
 # Writing the files may take at most one part in this many of the time.
 _WRITE_SHARE = 20
-_LINE_SECONDS = 10.0
 
 
 class Monitor:
-    """Follows the study from a thread of the sweeper: line, files, and the sweep's timeout.
+    """Follows the study from a thread of the sweeper: screen, files, and the sweep's timeout.
 
     It reads through a storage of its own, so that it works with any launcher: the workers may be
     other processes or other machines.
@@ -42,7 +45,7 @@ class Monitor:
         settings: Settings,
         leaderboard: Leaderboard,
         best_file: BestFile,
-        live: bool,
+        screen: Screen,
         seconds_kept: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.tally = Tally(store.study())
@@ -54,20 +57,24 @@ class Monitor:
         self._settings = settings
         self._leaderboard = leaderboard
         self._best_file = best_file
-        self._live = live
+        self._screen = screen
+        self._columns = Columns(settings.columns, len(settings.directions))
         self._seconds_kept = seconds_kept
         self._start = time.monotonic()
         self._first_trial: float | None = None  # when it began, of this start
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._shown = (-1, -1)  # trials proposed and finished when last shown
-        self._next_line = self._next_write = 0.0
+        self._written = (-1, -1)  # trials proposed and finished when last written
+        self._told = self._told_trained = 0  # finished trials of which no more is to be said
+        self._next_write = 0.0
         self._complaints: set[str] = set()
         self._trained_before = 0
+        self._by_time = settings.timeout is not None  # whether that comes before `n_trials`
 
     def start(self) -> None:
         self.tally.refresh()
         self._trained_before = self.tally.trained
+        self._told, self._told_trained = len(self.tally.finished), self.tally.trained
         self._thread.start()
 
     def rest(self) -> None:
@@ -75,16 +82,16 @@ class Monitor:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+        self.tally.refresh()
+        self._tell()
 
     def end(self, state: str, reason: str | None = None) -> None:
         """Stop following and write everything once more."""
         self.rest()
+        self._screen.phase("stopping" if state == "interrupted" else "ending")
         self.state, self.reason = state, reason
-        self.tally.refresh()
         self.write()
-        if self._live:
-            sys.stderr.write("\x1b[2K")
-        log.info(self.line())
+        log.info(self._counts())
 
     def write(self) -> None:
         """Rewrite the tables; one that cannot be written stays as it was."""
@@ -117,22 +124,40 @@ class Monitor:
             "best_value": best.values[0] if best else None,
         }
 
-    def line(self) -> str:
-        counts = self.tally.counts
-        parts = [
-            f"{self.tally.trained}/{self._settings.n_trials} trained",
-            f"{counts['pruned']} pruned",
-            f"{counts['failed']} failed",
-            f"{counts['over_budget']} over budget",
-            f"{self.tally.proposed} proposed",
-        ]
-        if (best := self.tally.best()) is not None:
-            parts.append(f"best {best.values[0]:.6g} (trial {best.number})")
-        return ", ".join([*parts, *self._left()])
+    def table(
+        self, trials: Sequence[FrozenTrial], running: Sequence[FrozenTrial] = ()
+    ) -> TrialTable:
+        """The best few trials, with several objectives of the front, and those that run."""
+        hidden = self._leaderboard.folder / WORKERS
+        best = [self._columns.cells(trial) for trial in trials[:N_LEADERS]]
+        rows = [self._columns.cells(t, shown(hidden, note_of(t).worker)) for t in running]
+        label = "best" if len(self._settings.directions) == 1 else "front"
+        return TrialTable(self._columns.headings, [(label, best), ("running", rows)])
 
-    def _left(self) -> Iterator[str]:
-        if self.state == "running" and (left := self._seconds_left()) is not None:
-            yield f"{_duration(left)} left"
+    def _counts(self) -> str:
+        counts, over = self.tally.counts, self.tally.over
+        names = [f"{name} {over[name]}" for name in sorted(over)] if len(over) > 1 else list(over)
+        which = f" ({', '.join(names)})" if names else ""
+        return (
+            f"{self._of_all(self.tally.trained)} trained, {counts['pruned']} pruned, "
+            f"{counts['failed']} failed, {counts['over_budget']} over budget{which}, "
+            f"{self.tally.proposed} proposed"
+        )
+
+    def _board(self) -> RenderableType:
+        """Counts, time left, the best, and last, since there may be many, the running trials."""
+        running = [t for t in self.tally.open if t.state is TrialState.RUNNING]
+        running = [t for t in running if note_of(t).started]
+        share, left = self.tally.trained / max(1, self._settings.n_trials), self._seconds_left()
+        if left is not None and self._by_time:
+            share = 1 - left / (self._settings.timeout or math.inf)
+        progress = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=1, completed=share, width=40)
+        progress.add_row(bar, "" if left is None else f"about {duration(left)} left")
+        return Group(self._counts(), progress, *self._standing(running))
+
+    def _standing(self, running: Sequence[FrozenTrial]) -> Iterator[RenderableType]:
+        yield self.table(self.tally.leaders, running)
 
     def _seconds_left(self) -> float | None:
         """By the pace since the first trial began; one that is under way counts as half done."""
@@ -142,8 +167,12 @@ class Monitor:
         done = (self.tally.trained + self.tally.claimed) / 2
         pace = (now - self._first_trial) / (done - self._trained_before)
         left = max(0.0, pace * (self._settings.n_trials - done))
-        limit = self._settings.timeout
-        return left if limit is None else min(left, max(0.0, self._start + limit - now))
+        limit = max(0.0, self.seconds_to_timeout())
+        self._by_time = limit < left
+        return min(left, limit)
+
+    def _of_all(self, trained: int) -> str:
+        return str(trained) if self._by_time else f"{trained}/{self._settings.n_trials}"
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_SECONDS):
@@ -157,18 +186,15 @@ class Monitor:
         if self._first_trial is None and self.tally.claimed > self._trained_before:
             self._first_trial = time.monotonic()
         self._check_timeout()
-        self._show_failures()
+        self._tell()
+        if self._screen.live:
+            self._screen.show(self._board())
         now = time.monotonic()
         state = (self.tally.proposed, len(self.tally.finished))
-        if self._live:
-            self._show_live()
-        elif state[1] != self._shown[1] and now >= self._next_line:
-            log.info(self.line())
-            self._next_line = now + _LINE_SECONDS
-        if state != self._shown and now >= self._next_write:
+        if state != self._written and now >= self._next_write:
             self.write()
             self._next_write = now + _WRITE_SHARE * (time.monotonic() - now)
-            self._shown = state
+            self._written = state
 
     def _complain(self, problem: str) -> None:
         if problem not in self._complaints:
@@ -191,27 +217,23 @@ class Monitor:
                 reason = f"{reason} but for the {kept:.0f} s that the finalists will take"
             self._store.stop(self._run, Stop(reason, error=False))
 
-    def _show_live(self) -> None:
-        # The cursor goes back to the line's start, so that whatever else is printed begins there.
-        sys.stderr.write(f"\x1b[2K{self.line()[:200]}\r")
-        sys.stderr.flush()
-
-    def _show_failures(self) -> None:
-        """Show failures that a worker whose output is set aside could not show itself."""
-        if not self._live:
-            return
-        new = self.tally.finished[self._failures_seen :]
-        self._failures_seen = len(self.tally.finished)
+    def _tell(self) -> None:
+        """Say what became of trials: on a terminal of those that failed, in a log of each."""
+        new = self.tally.finished[self._told :]
+        self._told = len(self.tally.finished)
         for trial in new:
-            if trial.state is TrialState.FAIL:
-                sys.stderr.write(f"\x1b[2K{describe_failure(trial, self._leaderboard.folder)}\n")
+            if trial.state is TrialState.FAIL and kind_of(trial) == "failed":
+                log.error(describe_failure(trial, self._leaderboard.folder))
+            elif not self._screen.live:
+                log.info(self._describe(trial))
 
-    _failures_seen = 0
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+    def _describe(self, trial: FrozenTrial) -> str:
+        note, kind = note_of(trial), kind_of(trial)
+        if kind == "duplicates":
+            return f"{title_of(trial)} repeats trial {note.duplicate_of}"
+        self._told_trained += 1
+        of_all = self._of_all(self._told_trained)
+        ended = "pruned" if kind == "pruned" else "trained"
+        told = f"{of_all} {title_of(trial)} {ended}: {self._columns.words(trial)}"
+        left = self._seconds_left()
+        return told if left is None else f"{told}; {duration(left)} left"

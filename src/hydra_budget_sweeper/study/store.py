@@ -11,9 +11,8 @@ Whatever decides in whose hands a trial is (`ask`, `claim`, `put_back`, `tell`, 
 with the claim lock held, for none of it is a single write.
 """
 
-import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -31,9 +30,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly, title_of
-
-log = logging.getLogger(__name__)
+from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly
 
 STOP = "budget_sweep:stop"
 
@@ -178,15 +175,19 @@ class StudyStore:
         number: int,
         state: TrialState,
         values: Sequence[float] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> bool:
         """End a trial of `owner`; return False, and change nothing, if it is in other hands.
 
         Args:
+            attributes: What a person may want to see beside its values: user attributes.
             changes: Fields of the note to write anew.
         """
         if not self.owns(owner, number):
             return False
+        for name, value in (attributes or {}).items():
+            self._storage.set_trial_user_attr(self._trial_id(number), name, value)
         if changes:
             self.update_note(number, **changes)
         tell_quietly(self.study(), number, values, state)
@@ -194,8 +195,7 @@ class StudyStore:
 
     def fail(self, owner: str, number: int, error: str, traceback: str | None = None) -> None:
         """End a trial of `owner` that no worker can bring to its end."""
-        if self.tell(owner, number, TrialState.FAIL, error=error, traceback=traceback):
-            log.error("%s failed: %s", title_of(self.trial(number)), error)
+        self.tell(owner, number, TrialState.FAIL, error=error, traceback=traceback)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)

@@ -1,5 +1,6 @@
 """What the study's trials amount to: counted once each, whoever asks however often."""
 
+from bisect import insort
 from collections import Counter
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,6 +11,11 @@ from optuna.trial import FrozenTrial
 
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.trials import is_over_budget, kind_of, note_of
+
+# Of one objective, how many of the best are kept in order.
+N_LEADERS = 5
+
+_Ranked = tuple[tuple[float, ...], int, FrozenTrial]  # values to be minimized, number, trial
 
 
 class Failure(NamedTuple):
@@ -34,13 +40,14 @@ class Tally:
         self._seen = 0
         self.open: list[FrozenTrial] = []
         self.counts: Counter[str] = Counter()
+        self.over: Counter[str] = Counter()  # of those over budget, by each limit that is broken
         self.finished: list[FrozenTrial] = []
         self.trained_configs: dict[str, FrozenTrial] = {}
         self.failures_in_a_row: list[Failure] = []
         self.runs_with_failures: set[str] = set()
         self.repeats_in_a_row = 0
         self.tried: set[tuple[Any, ...]] = set()
-        self._best: FrozenTrial | None = None
+        self._ranked: list[_Ranked] = []
         self._last_started = -1
         self._fruitless: list[tuple[int, str]] = []
         self._retries_done = 0
@@ -84,7 +91,13 @@ class Tally:
 
     def best(self) -> FrozenTrial | None:
         """Return the best complete trial within the limits, of a study with one objective."""
-        return self._best
+        one = len(self._study.directions) == 1
+        return self._ranked[0][-1] if one and self._ranked else None
+
+    @property
+    def leaders(self) -> list[FrozenTrial]:
+        """The best few, the first of them first; of several objectives, of the front by the first."""
+        return [trial for *_, trial in self._ranked[:N_LEADERS]]
 
     def _absorb(self, trial: FrozenTrial) -> None:
         kind = kind_of(trial)
@@ -99,6 +112,7 @@ class Tally:
         if untrained and trial.number > self._last_started:
             self._fruitless.append((trial.number, kind))
         if kind == "over_budget":
+            self.over.update(name for name, value in trial.constraints.items() if value > 0)
             return
         self.finished.append(trial)
         if kind == "failed":
@@ -119,14 +133,21 @@ class Tally:
             self._fruitless = [(n, kind) for n, kind in self._fruitless if n > number]
 
     def _compare(self, trial: FrozenTrial) -> None:
-        if len(trial.values or ()) != 1 or is_over_budget(trial):
+        if not trial.values or is_over_budget(trial):
             return
-        sign = -1.0 if self._study.directions[0] is StudyDirection.MAXIMIZE else 1.0
-        if self._best is None or (sign * trial.values[0], trial.number) < (
-            sign * self._best.values[0],
-            self._best.number,
-        ):
-            self._best = trial
+        signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in self._study.directions]
+        values = tuple(s * v for s, v in zip(signs, trial.values, strict=True))
+        if len(values) > 1:
+            if any(_dominates(other, values) for other, *_ in self._ranked):
+                return
+            self._ranked = [r for r in self._ranked if not _dominates(values, r[0])]
+        insort(self._ranked, (values, trial.number, trial), key=lambda ranked: ranked[:2])
+        if len(values) == 1:
+            del self._ranked[N_LEADERS:]
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _end(trial: FrozenTrial) -> tuple[datetime, int]:

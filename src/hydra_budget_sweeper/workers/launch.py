@@ -14,11 +14,10 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.study.place import WORKERS
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.worker import Worker
-
-log = logging.getLogger(__name__)
 
 
 class Workers:
@@ -29,7 +28,12 @@ class Workers:
     """
 
     def __init__(
-        self, n_jobs: int, config: DictConfig, task: TaskFunction, context: HydraContext
+        self,
+        n_jobs: int,
+        config: DictConfig,
+        task: TaskFunction,
+        context: HydraContext,
+        quiet: bool = False,
     ) -> None:
         self._context = context
         self._worker = Worker(task, context)
@@ -46,6 +50,9 @@ class Workers:
         self._launcher = Plugins.instance().instantiate_launcher(
             config=sized, hydra_context=self._silent, task_function=self._worker
         )
+        if quiet:  # it would speak of workers, for which nobody asked
+            log_of = logging.getLogger(type(self._launcher).__module__.rpartition(".")[0])
+            log_of.setLevel(logging.WARNING)
         one_by_one = type(self._launcher).__name__ == "BasicLauncher"
         self.most = 1 if one_by_one else n_jobs  # at a time
 

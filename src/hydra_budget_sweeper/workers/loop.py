@@ -16,10 +16,11 @@ from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
-from hydra_budget_sweeper.study.trials import Note, describe_failure, note_of, suggest
+from hydra_budget_sweeper.study.trials import Note, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
+from hydra_budget_sweeper.workers.shown import Shown
 from hydra_budget_sweeper.workers.trial import Outcome, run_trial
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,10 @@ class TrialLoop:
         candidate = self._candidate(trial)
         if candidate is None:
             return False
-        outcome = run_trial(self.session, trial, candidate)
-        self._tell(trial, outcome)
+        with Shown(self.plan.hidden, self.session.name) as shown:
+            outcome = run_trial(self.session, trial, candidate, shown)
+            outcome.shown = shown.values
+            self._tell(trial, outcome)
         return outcome.state is not TrialState.FAIL
 
     def _candidate(self, trial: Trial) -> Candidate | None:
@@ -172,17 +175,13 @@ class TrialLoop:
                 trial.number,
                 outcome.state,
                 outcome.values,
+                outcome.shown,
                 seconds=outcome.seconds,
                 error=outcome.error,
                 traceback=outcome.traceback,
             )
         if not told:
             log.warning("Trial %d has another worker by now; its end here is dropped", trial.number)
-        elif outcome.state is TrialState.FAIL:
-            self.session.log_as_worker()
-            log.error(
-                "%s", describe_failure(self.store.trial(trial.number), self.plan.place.folder)
-            )
 
     def _abandon(self, trial: Trial, error: BaseException) -> None:
         """Leave no trial RUNNING behind: what was interrupted waits, what is broken fails."""

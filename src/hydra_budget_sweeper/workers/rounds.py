@@ -1,6 +1,5 @@
 """Rounds of workers until a sweep is done, each of as many as there are trials to take."""
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,14 +7,13 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.study.finalists import runs_in
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.liveness import Watch
 from hydra_budget_sweeper.workers.session import Plan
-
-log = logging.getLogger(__name__)
 
 _MAX_FRUITLESS_ROUNDS = 3
 _PAUSE = 0.5  # seconds between two looks at what others do

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import update_wrapper
 from io import StringIO
 from pathlib import Path
@@ -27,6 +27,7 @@ from hydra_budget_sweeper.errors import FunctionError
 from hydra_budget_sweeper.reporting import reporting_to
 from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 from hydra_budget_sweeper.workers.session import Session
+from hydra_budget_sweeper.workers.shown import Shown
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Outcome:
     values: Sequence[float] | None = None
     error: str | None = None
     traceback: str | None = None
+    shown: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def failure(cls, error: BaseException, seconds: float = 0.0) -> "Outcome":
@@ -60,7 +62,7 @@ class TrialTimeout(RuntimeError):
     """The trial took longer than `hydra.sweeper.trial_timeout`."""
 
 
-def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
+def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown) -> Outcome:
     """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker."""
     start = time.monotonic()
     pruned: list[str] = []
@@ -70,7 +72,7 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate) -> Outcome:
         try:
             reporter = _Reporter(session, trial)
             with (
-                reporting_to(reporter),
+                reporting_to(reporter, shown),
                 session.interrupts.let_through(),
                 _time_limit(session),
             ):

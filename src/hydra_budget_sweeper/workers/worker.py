@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import optuna
@@ -70,7 +70,7 @@ class Worker:
         signals = (signal.SIGINT, signal.SIGTERM) if here else (signal.SIGINT,)
         try:
             with (
-                _output_aside(plan, presence.name, aside=plan.quiet and not here),
+                _output_aside(plan, presence.name, here),
                 heartbeat(presence, plan.settings.lease / 4),
                 end_with_sweeper(plan.hidden, plan.sweeper),
                 interrupts.handle(*signals),
@@ -99,20 +99,30 @@ def _check_folder(plan: Plan) -> None:
 
 
 @contextmanager
-def _output_aside(plan: Plan, name: str, aside: bool) -> Iterator[None]:
-    """Keep a worker's own output from the terminal's live line, in a file of the worker's."""
-    if not aside:
+def _output_aside(plan: Plan, name: str, here: bool) -> Iterator[None]:
+    """Keep a worker's own output from what the sweep shows, in a file of the worker's.
+
+    Args:
+        here: It runs in the sweeper's process: there only a display on a terminal is in its way.
+    """
+    if here and not plan.quiet:
         yield
         return
+    # A display stands in for the process's streams, which are the worker's now.
+    out, err = (sys.__stdout__, sys.__stderr__) if here else (sys.stdout, sys.stderr)
     kept = os.dup(1), os.dup(2)
-    with open(plan.hidden / f"{name}.log", "ab") as file:
+    with (
+        open(plan.hidden / f"{name}.log", "ab") as file,
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         _direct_output(file.fileno(), file.fileno())
-    try:
-        yield
-    finally:
-        _direct_output(*kept)
-        for descriptor in kept:
-            os.close(descriptor)
+        try:
+            yield
+        finally:
+            _direct_output(*kept)
+            for descriptor in kept:
+                os.close(descriptor)
 
 
 def _direct_output(out: int, err: int) -> None:

@@ -1,5 +1,6 @@
 """The class Hydra discovers; the work is in modules that load only when a sweep runs."""
 
+import sys
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -31,10 +32,16 @@ class BudgetSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         from hydra_budget_sweeper.errors import SweepError
-        from hydra_budget_sweeper.settings import settings_from
-        from hydra_budget_sweeper.sweep import run_sweep
+        from hydra_budget_sweeper.results.screen import Screen
 
         try:
-            run_sweep(settings_from(self._settings), arguments, **self._setup)
+            with Screen() as screen:  # first of all: what follows takes seconds to import
+                from hydra_budget_sweeper.settings import settings_from
+                from hydra_budget_sweeper.sweep import run_sweep
+
+                run_sweep(settings_from(self._settings), arguments, screen, **self._setup)
         except SweepError as error:
             raise SystemExit(str(error)) from None
+        except KeyboardInterrupt:  # later ones are the sweep's business
+            print("Interrupted before the first trial.", file=sys.stderr)
+            raise SystemExit(130) from None

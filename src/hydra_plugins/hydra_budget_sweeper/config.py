@@ -211,8 +211,12 @@ class BudgetSweeperConf:
     # such as [trainer.progress, data.*]; a key stands for all below it, too
     free_settings: list[str] = field(default_factory=list)
 
+    # what the terminal shows of a trial, heading to value: names that the task gives to `show`, or
+    # step and value, in Python's format, such as {accuracy: "{accuracy:.1%}"}
+    columns: dict[str, str] = field(default_factory=dict)
+
     # dotted names of f(folder) called when the sweep ends, however it ends; what they raise is
-    # logged, a ValueError in one line
+    # logged, a ValueError in one line; a path that they return is named
     on_end: list[str] = field(default_factory=list)
 
 

@@ -13,7 +13,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hydra_budget_sweeper import report
+from hydra_budget_sweeper import report, show
 
 
 def limits(cfg: DictConfig) -> dict[str, float]:
@@ -92,6 +92,7 @@ def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
 def main(cfg: DictConfig) -> float | list[float] | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trace(cfg, "start")
+    show(wide=cfg.width)
     get_into_trouble(cfg, folder)
     value = cfg.shape.scale * ((cfg.x - 1) ** 2 + cfg.y**2)
     checkpoint = folder / "checkpoint"
