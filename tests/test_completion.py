@@ -60,6 +60,8 @@ def offered(shell: str, line: str, cwd: Path) -> set[str]:
         ("budgetsweep train model=re", {"model=reference", "model=residual", "model=resnet8"}),
         ("budgetsweep summary budget=micro", {"budget=microcontroller"}),
         ("budgetsweep train --hel", {"--help"}),
+        ("budgetsweep find --time 2h data=us", {"data=usps"}),
+        ("budgetsweep replicate out --seeds 3 trainer.ep", {"trainer.epochs="}),
         ("budgetsweep predict --t", {"--top"}),
         ("budgetsweep export run --format onnx to", {"torch"}),
     ],
@@ -71,7 +73,9 @@ def test_a_shell_offers(shell: str, line: str, candidates: set[str], tmp_path: P
     assert found == candidates
 
 
-@pytest.mark.parametrize("command", ["replicate", "report", "predict", "export", "dashboard"])
+@pytest.mark.parametrize(
+    "command", ["replicate", "report", "predict", "export", "dashboard", "find --folder"]
+)
 def test_a_shell_completes_folders_itself(shell: str, command: str, tmp_path: Path) -> None:
     (tmp_path / "multirun").mkdir()
     expected = {"bash": set(), "zsh": {"multirun"}, "fish": {"multirun/"}}[shell]

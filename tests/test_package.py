@@ -44,7 +44,14 @@ def test_an_installed_package_uses_its_own_configuration(python: Path, tmp_path:
 
 
 def test_an_installed_package_finds_its_sweeper(python: Path, tmp_path: Path) -> None:
-    command = [python.with_name("budgetsweep"), "--cfg", "hydra", "--package", "hydra.sweeper"]
+    command = [
+        python.with_name("budgetsweep"),
+        "train",
+        "--cfg",
+        "hydra",
+        "--package",
+        "hydra.sweeper",
+    ]
     told = call(*command, cwd=tmp_path)
     assert "budgetsweep.network.budget.violations" in told
 

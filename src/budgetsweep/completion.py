@@ -44,7 +44,8 @@ compdef _budgetsweep budgetsweep
 _FISH = """\
 function __budgetsweep
     set -l words (commandline -opc)
-    set -l found ($words[1] completion fish --line (commandline -cp | string collect) 2>/dev/null)
+    set -l line (commandline -cp | string collect)
+    set -l found ($words[1] completion fish --line $line 2>/dev/null | string match -r '.+')
     if set -q found[1]
         printf '%s\\n' $found
     else
@@ -97,34 +98,53 @@ def _complete(line: str) -> None:
     if not words:
         _print_matches(word, COMMANDS)
     elif words[0] in COMMANDS:
-        module = import_module(COMMANDS[words[0]][0].partition(":")[0])
-        if hasattr(module, "parser"):
-            _print_matches(word, _of_parser(module.parser(), word, words))
-        elif word.startswith("-"):
-            _print_matches(word, _HYDRA_OPTIONS)
-        else:
-            _ask_hydra(module, word, words)
+        _complete_command(word, *words)
 
 
-def _of_parser(parser: argparse.ArgumentParser, word: str, words: Sequence[str]) -> Iterable[str]:
+def _complete_command(word: str, name: str, *given: str) -> None:
+    module = _module(name)
+    if hasattr(module, "parser"):
+        usage = module.parser().format_usage()
+        _print_matches(word, _of_usage(usage, word, given))
+        if not word.startswith("-") and _takes_settings(usage, given):
+            _ask_hydra("sweep", word, [w for w in given if "=" in w and not w.startswith("-")])
+    elif word.startswith("-"):
+        _print_matches(word, _HYDRA_OPTIONS)
+    else:
+        _ask_hydra(name, word, given)
+
+
+def _of_usage(usage: str, word: str, given: Sequence[str]) -> Iterable[str]:
     """The options, or the values of the last one that was given, where these are a closed set."""
-    usage = parser.format_usage()
     options = re.findall(r"--[\w-]+", usage)
     if word.startswith("-"):
         return options
-    last = next((w for w in reversed(words) if w in options), "")
+    last = next((w for w in reversed(given) if w in options), "")
     choices = dict(re.findall(r"(?:(--[\w-]+)\s+)?\{(.*?)\}", usage))
     return choices.get(last, "").split(",")
 
 
-def _ask_hydra(module: Any, word: str, words: Sequence[str]) -> None:
+def _takes_settings(usage: str, given: Sequence[str]) -> bool:
+    """Whether key=value may come next: at once, or after the folder that comes before them."""
+    before = re.search(r"(\S+)\s+\[key=value", usage)
+    return before is not None and (
+        before[1].endswith("]") or any(not w.startswith("-") for w in given)
+    )
+
+
+def _ask_hydra(name: str, word: str, given: Sequence[str]) -> None:
     """Let Hydra print keys, groups and their values, given the overrides before them."""
-    name, *before = words
-    given = ["--multirun"] if name == "sweep" else []
-    given += [w for w in before if " " not in w]  # Hydra takes every blank for the end of one
-    os.environ["COMP_LINE"] = " ".join(["budgetsweep", *given, word])
+    many = ["--multirun"] if name == "sweep" else []
+    words = [*many, *(w for w in given if " " not in w)]  # Hydra takes each blank for an end
+    os.environ["COMP_LINE"] = " ".join(["budgetsweep", *words, word])
     sys.argv[1:] = ["--shell-completion", "query=fish"]  # fish's: one a line
-    module.main()
+    _module(name).main()
+
+
+def _module(command: str) -> Any:
+    from budgetsweep.commands import COMMANDS
+
+    return import_module(COMMANDS[command][0].partition(":")[0])
 
 
 def _print_matches(word: str, candidates: Iterable[str]) -> None:
