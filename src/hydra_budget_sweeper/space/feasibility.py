@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.hydra_errors import described
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.space.space import Params, Space
 
@@ -110,7 +111,7 @@ class Feasibility:
                 raise
             except Exception as error:
                 self._judged[point] = None
-                self.problem = str(error) or type(error).__name__
+                self.problem = described(error) or type(error).__name__
         return self._judged[point]
 
     def _excess(self, drawn: Params) -> float:

@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.hydra_errors import described
 
 
 def parse_all(
@@ -33,7 +34,7 @@ def parse_all(
     try:
         parsed = parser().parse_overrides(lines)
     except HydraException as error:
-        raise SweepError(f"Cannot read {where}: {error}") from None
+        raise SweepError(f"Cannot read {where}: {described(error)}") from None
     for override in parsed:
         override.config_loader = loader
     return parsed
