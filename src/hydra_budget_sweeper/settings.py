@@ -41,7 +41,8 @@ class Settings(BudgetSweeperConf):
                 )
 
         n = len(self.directions)
-        self._require(len(self.metric_names) in (0, n), "metric_names", f"a name for each of {n}")
+        allowed = f"as many names as there are objectives ({n})"
+        self._require(len(self.metric_names) in (0, n), "metric_names", allowed)
 
     @property
     def directions(self) -> tuple[str, ...]:

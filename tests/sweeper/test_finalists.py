@@ -62,7 +62,7 @@ def finalists(folder: Path) -> dict[int, dict[str, Any]]:
 
 def finalists_study(folder: Path) -> optuna.Study:
     storage = optuna.storages.JournalStorage(SweepJournal(folder / "study.journal"))
-    return optuna.load_study(storage=storage, study_name="sweep-finalists")
+    return optuna.load_study(storage=storage, study_name=f"{folder.name}-finalists")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_search_file_may_ask_for_them(tmp_path: Path) -> None:
 def test_without_finalists_nothing_of_them_is_there(tmp_path: Path) -> None:
     sweep(tmp_path, *SPACE)
     storage = optuna.storages.JournalStorage(SweepJournal(tmp_path / "study.journal"))
-    assert [s.study_name for s in storage.get_all_studies()] == ["sweep"]
+    assert [s.study_name for s in storage.get_all_studies()] == [tmp_path.name]
     assert leaderboard(tmp_path)[0]["params"] == {"x": 7}
     assert not {"mean", "n", "single_run_rank"} & leaderboard_csv(tmp_path)[0].keys()
     assert "finalists" not in summary(tmp_path) and not (tmp_path / "finalists").exists()
