@@ -27,6 +27,7 @@ def test_the_page_shows_what_single_runs_would_have_chosen(tmp_path: Path) -> No
     ]
     write_sweep(tmp_path, trials, finalists={"n_misled": 3, "rank_correlation": -0.19})
     text = " ".join(Page(write_report(tmp_path)).text.split())
+    assert "mean objective 0.0613 sd 0.0021 over 4 seeds; its single run 0.1" in text
     assert "The 2 finalists, trained again under other seeds" in text
     assert "1 11 0.0613 0.0021 4 0.1 2" in text and "2 12 0.0654 1 0.2 1" in text
     assert "chosen by 3 of 4 seeds alone" in text and "correlate with these by -0.19" in text

@@ -76,6 +76,10 @@ def facts(sweep: Sweep) -> list[Fact]:
 def _of_winner(sweep: Sweep, best: Trial) -> list[Fact]:
     which = "the best" if len(sweep.objectives) == 1 else "the first of the front"
     found = [(", ".join(sweep.objectives), ", ".join(map(number, best.told.values)), which)]
+    if (runs := best.told.finalist) and runs.mean is not None:
+        spread = "" if runs.sd is None else f"sd {number(runs.sd)} "
+        remark = f"{spread}over {count(runs.n, 'seed')}; its single run {found[0][1]}"
+        found = [(f"mean {sweep.objectives[0]}", number(runs.mean), remark)]
     if best.accuracy is not None:
         found.append(("its validation accuracy", percent(best.accuracy), "last epoch, one seed"))
     found += _margin(sweep, best)
