@@ -111,7 +111,10 @@ def test_a_reference_over_the_budget_is_told_in_one_line() -> None:
         over_budget(["trainer.epoch=3"])
 
 
-def write_sweep(folder: Path, states: list[str]) -> None:
+SHARED = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
+
+
+def write_sweep(folder: Path, states: list[str], *more: str) -> None:
     rows = []
     for number, state in enumerate(states):
         params = {"model.layers.conv1.width": 4 + number, "optimizer.lr": 0.1}
@@ -120,15 +123,14 @@ def write_sweep(folder: Path, states: list[str]) -> None:
         own = [f"{key}={value}" for key, value in params.items()]
         hidden = folder / str(number) / ".hydra"
         hidden.mkdir(parents=True)
-        lines = [*own, "data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
+        lines = [*own, *SHARED, *more]
         (hidden / "overrides.yaml").write_text("".join(f"- {line}\n" for line in lines))
     (folder / "leaderboard.json").write_text(json.dumps(rows))
 
 
 def test_winner_and_reference_keep_what_the_whole_sweep_set(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["COMPLETE", "COMPLETE", "PRUNED"])
-    shared = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]
-    shared += ["data.validation=0"]  # nothing is selected any more
+    shared = [*SHARED, "data.validation=0"]  # nothing is selected any more
     found = winner_of(tmp_path)
     assert (found.name, found.first_seed) == ("trial-0", 1000)
     assert found.reference == shared
@@ -144,7 +146,7 @@ def test_a_sweep_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path: Path) -> None:
     folder = tmp_path / "my sweep"
-    write_sweep(folder, ["COMPLETE"])
+    write_sweep(folder, ["COMPLETE"], "search=widths")  # which sets up the sweeper, too
     replicate.main([str(folder), "--seeds", "2", "trainer.epochs=2"])
     runs = json.loads((folder / "replicate/replication.json").read_text())
     assert {name: [r["seed"] for r in told] for name, told in runs.items()} == {
@@ -184,7 +186,7 @@ def test_what_the_finalists_chose_is_confirmed_as_they_trained_it(tmp_path: Path
         f"'choice(4,6)'}}, finalists: {{{', '.join(asked)}}}}}}}\n"
     )
     words = ["--config-dir", str(tmp_path / "conf"), "search=own", "seed=1200", "trainer.epochs=1"]
-    start("sweep", *SMALL, *words, f"hydra.sweep.dir={sweep}").wait()
+    assert start("sweep", *SMALL, *words, f"hydra.sweep.dir={sweep}").wait() == 0
     found = winner_of(sweep)
     assert found.first_seed == 1203  # the finalists had 1201 and 1202
     assert "trainer.epochs=2" in found.overrides and "trainer.epochs=2" in found.reference
