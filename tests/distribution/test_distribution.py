@@ -90,7 +90,8 @@ def test_the_stock_sweepers_example_runs_with_it(
 
 
 def blocks(kind: str) -> list[str]:
-    text = (SWEEPER / "README.md").read_text()
+    page = (REPOSITORY / "docs/sweeper.md").read_text()
+    text = page.split("\n## A whole application\n")[1].split("\n## ")[0]
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping import sweep
+from sweeping import study, sweep
 
 from hydra_budget_sweeper import read_sweep
 from hydra_budget_sweeper.errors import SweepError
@@ -56,6 +56,23 @@ def test_a_folder_tells_what_its_tables_tell_and_stays_as_it_is(swept: Path) -> 
     assert before == {
         p: hashlib.sha256(p.read_bytes()).digest() for p in swept.rglob("*") if p.is_file()
     }
+
+
+def test_only_known_points_are_enqueued_not_those_that_a_finite_space_has_left(
+    tmp_path: Path,
+) -> None:
+    known = ["hydra.sweeper.enqueue=['x=5']", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1"]
+    sweep(
+        tmp_path,
+        "x=range(0,6)",
+        *known,
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=1",
+    )
+    trials = read_sweep(tmp_path).trials
+    assert {t.params["x"] for t in trials} == set(range(6))
+    assert any(t.user_attrs.get("walked") for t in study(tmp_path).trials)
+    assert [(t.number, t.enqueued) for t in trials if t.enqueued] == [(0, ("x",))]
 
 
 def test_without_its_study_a_sweep_is_told_from_its_leaderboard(

@@ -116,11 +116,12 @@ class Sweep:
     @cached_property
     def objectives(self) -> list[str]:
         """The names of what the trials returned."""
-        known, n = self.results.metric_names, len(self.results.directions)
-        if len(known) != n:
+        n = len(self.results.directions)
+        known = self.results.metric_names or self.config.get("objectives")
+        if not isinstance(known, list | tuple) or len(known) != n:
             return ["objective"] if n == 1 else [f"objective {i + 1}" for i in range(n)]
         words = {"val_loss": "validation loss", "val_accuracy": "validation accuracy"}
-        return [words.get(name, in_words(name)) for name in known]
+        return [words.get(str(name), in_words(str(name))) for name in known]
 
 
 @dataclass(frozen=True)

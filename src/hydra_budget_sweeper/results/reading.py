@@ -22,7 +22,7 @@ from hydra_budget_sweeper.study.finalists import Standing, finalists_of, runs_in
 from hydra_budget_sweeper.study.place import JOURNAL, StudyPlace, mark_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import kind_of, note_of
+from hydra_budget_sweeper.study.trials import WALKED, kind_of, note_of
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "DUPLICATE": "duplicate", "FAIL": "failed"}
 _STATUS: dict[str, type | tuple[type, ...]] = {
@@ -278,9 +278,15 @@ def _from_trial(folder: Path, trial: FrozenTrial, place: int | None) -> SweepTri
         violations=dict(trial.constraints),
         error=note.error,
         duplicate_of=note.duplicate_of,
-        enqueued=tuple(_key(name) for name in trial.system_attrs.get("fixed_params", {})),
+        enqueued=_enqueued(trial),
         reports=dict(trial.intermediate_values),
     )
+
+
+def _enqueued(trial: FrozenTrial) -> tuple[str, ...]:
+    if WALKED in trial.user_attrs:
+        return ()
+    return tuple(_key(name) for name in trial.system_attrs.get("fixed_params", {}))
 
 
 def _key(name: str) -> str:

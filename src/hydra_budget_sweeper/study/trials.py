@@ -13,6 +13,8 @@ from hydra_budget_sweeper.space.axes import Axis, Choice
 
 # One system attribute of a trial holds what the sweep knows of it (see `Note`).
 NOTE = "budget_sweep"
+# A user attribute of trials that came of walking through a finite space; nobody enqueued them.
+WALKED = "walked"
 
 
 @dataclass

@@ -9,7 +9,7 @@ from hydra_budget_sweeper.study.finalists import Run, runs_in
 from hydra_budget_sweeper.study.stopping import reason_to_stop
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.tally import Tally
-from hydra_budget_sweeper.study.trials import Note, note_of, title_of
+from hydra_budget_sweeper.study.trials import WALKED, Note, note_of, title_of
 from hydra_budget_sweeper.workers.session import Session
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _has_untried(session: Session) -> bool:
         return True
     candidate = walk.next(tally.tried, being_tried)
     if candidate is not None:
-        session.store.study().enqueue_trial(candidate)
+        session.store.study().enqueue_trial(candidate, user_attrs={WALKED: True})
         tally.refresh()
     elif not tally.open:
         reason = f"All {len(tally.tried)} candidates of the space have been tried"
