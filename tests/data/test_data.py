@@ -447,11 +447,6 @@ def test_mean_and_std_auto_are_of_the_training_images_alone() -> None:
     assert (settled.mean, settled.std) == ([0.0, 0.2, 1.0], [0.5])
 
 
-def test_classes_are_counted() -> None:
-    loaded = data.load(DIGITS)
-    assert loaded.class_counts.tolist() == loaded.train.labels.bincount(minlength=10).tolist()
-
-
 def test_unbalanced_classes_are_all_on_both_sides() -> None:
     y = torch.tensor([0] * 1000 + [1] * 2 + [2] * 30)
     for n in (3, 10, 100, 1029):

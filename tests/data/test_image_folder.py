@@ -75,7 +75,6 @@ def test_a_fifth_of_each_class_becomes_the_test_set(tmp_path: Path) -> None:
     draw(tmp_path, {"cat": 50, "ant": 10, "bee": 5})
     loaded = load(tmp_path, validation=10)
     assert loaded.class_names == ("ant", "bee", "cat")
-    assert loaded.class_counts.tolist() == [7, 3, 32]
     parts = [loaded.train, loaded.validation, loaded.test()]
     assert [part.labels.bincount().tolist() for part in parts if part] == [
         [7, 3, 32], [1, 1, 8], [2, 1, 10],
@@ -240,7 +239,11 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (top / "c").symlink_to(tmp_path / "linked class")
     draw(tmp_path, {"linked class": 5})
     loaded = load(top)
-    whole = loaded.class_counts + loaded.test().labels.bincount()
+    whole = sum(
+        part.labels.bincount(minlength=3)
+        for part in (loaded.train, loaded.validation, loaded.test())
+        if part
+    )
     assert (loaded.class_names, whole.tolist()) == (("a", "b", "c"), [15, 6, 5])
 
 

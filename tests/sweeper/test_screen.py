@@ -134,12 +134,12 @@ def test_a_sweep_on_a_terminal_shows_its_trials_and_leaves_it_clean(
     text = sweep.end(expect=0)
     assert text.rindex(SHOW_CURSOR) > text.rindex(HIDE_CURSOR)
     *lines, end = on_screen(text)
-    assert end == "" and lines[0].startswith("Sweep folder: ")
+    assert end == "" and lines[0].startswith("Sweep folder:")
     assert "2/2 trained, 0 pruned, 0 failed, 0 over budget, 2 proposed" in lines
     _, best, best_file = re.split("Best value: |Run it again: see", " ".join(lines))
-    assert "with x=" in best and best_file.strip() == str(tmp_path / "best.yaml")
+    assert "with x=" in best and best_file.strip().endswith(f"{tmp_path.name}/best.yaml")
     assert not any(re.search("running|training|getting|HYDRA", line) for line in lines)
-    assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
+    assert all(len(line) <= 80 for line in lines if tmp_path.name not in line)
 
 
 def test_ctrl_c_on_a_terminal_ends_with_how_to_go_on(tmp_path: Path) -> None:
@@ -158,4 +158,4 @@ def test_a_failure_is_told_above_what_goes_on(tmp_path: Path) -> None:
     sweep = on_terminal(tmp_path, X, "trouble=raise", "hydra.sweeper.n_trials=2", FORKSERVER)
     text = plain(sweep.end(expect=1))
     assert text.count("Trial 0 failed: ValueError: the loss exploded") == 1
-    assert f"folder: {tmp_path}/0" in text
+    assert re.search(rf"folder: \S*{tmp_path.name}/0", text)

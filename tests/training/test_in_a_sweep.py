@@ -53,7 +53,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_study_knows_what_a_trial_has_shown(swept: Path) -> None:
-    trials = optuna.load_study(study_name="sweep", storage=open_sweep(swept)).trials
+    trials = optuna.load_study(study_name=None, storage=open_sweep(swept)).trials
     for path in swept.glob("*/summary.json"):
         summary, shown = json.loads(path.read_text()), trials[int(path.parent.name)].user_attrs
         names = "parameters", "macs", "epochs", "val_loss", "val_accuracy"
