@@ -119,7 +119,10 @@ def test_a_mistake_in_a_plain_multirun_has_no_traceback(tmp_path: Path) -> None:
         ("train --help", ["One run:", "A sweep:", "optimizer: adamw, sgd"]),
         ("train --cfg job", ["conv5:", "max_parameters: 20000"]),
         ("train --info defaults", ["model/reference"]),
-        ("summary --help", ["layer table", "model: dilated, mobilenetv2, reference", "budget.fit=true"]),
+        (
+            "summary --help",
+            ["layer table", "model: dilated, mobilenetv2, reference", "budget.fit=true"],
+        ),
         ("summary --cfg job", ["conv5:", "max_parameters: 20000"]),
     ],
 )

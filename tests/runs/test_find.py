@@ -1,0 +1,62 @@
+"""From images to an answer, by one command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from budgetsweep.find import seconds
+
+FIND = [
+    sys.executable, "-m", "budgetsweep", "find", "--search", "shapes", "--epochs", "1", "--seeds", "2",
+    "data=digits", "model=tiny", "data.limit=96", "data.validation=40", "trainer.epochs=1",
+    "trainer.batch_size=32", "budget.max_parameters=1200", "trainer.progress=false",
+]  # fmt: skip
+
+
+def find(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FIND, "--folder", str(folder / "found"), *arguments], cwd=folder, capture_output=True,
+        text=True, timeout=400, env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+    )  # fmt: skip
+
+
+def table(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stdout.splitlines() if line.startswith("|")]
+
+
+def test_a_time_is_written_as_people_write_it() -> None:
+    assert [seconds(t) for t in ("90", "90s", "1.5min", "2 h", "1d")] == [90, 90, 90, 7200, 86400]
+
+
+@pytest.mark.parametrize("time", ["soon", "0h", "-1h", "3 weeks"])
+def test_what_is_no_time_is_a_sentence(tmp_path: Path, time: str) -> None:
+    done = find(tmp_path, f"--time={time}")
+    assert done.returncode and "write 90min, 2h or 1d" in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.glob("found/*"))
+
+
+@pytest.mark.slow
+def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path) -> None:
+    done = find(tmp_path, "--time=40s")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "found"
+    assert any(line.startswith("| trial-") for line in table(done))
+    runs = sorted((folder / "replicate").glob("*/*/summary.json"))
+    assert len(runs) in (2, 4)  # the winner alone where it is the reference itself
+    told = [json.loads(path.read_text()) for path in runs]
+    assert all(t["test_accuracy"] is not None and t["parameters"] <= 1200 for t in told)
+    searched = [json.loads(p.read_text()) for p in folder.glob("[0-9]*/summary.json")]
+    assert searched and all(s["test_accuracy"] is None for s in searched)
+    assert (folder / "report.html").exists() and (folder / "export" / "network.onnx").exists()
+
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("**/summary.json")}
+    again = find(tmp_path, "--time=40s")
+    assert again.returncode == 0, again.stderr
+    assert {p: p.stat().st_mtime_ns for p in folder.glob("**/summary.json")} == before
+    assert table(again) == table(done)
