@@ -32,7 +32,7 @@ MEASURES = ("loss", "fitted_loss", "soft_error", "error")
 class Network:
     """A candidate of a table, and its trainings by seed."""
 
-    number: int
+    name: str
     trainings: list[dict[str, Any]]
 
     @property
@@ -59,12 +59,12 @@ class Network:
 
 def load(name: str) -> list[Network]:
     """The networks of a table, in the order that they were drawn in."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for line in (TABLES / f"{name}.jsonl").read_text().splitlines():
         training = json.loads(line)
         found.setdefault(training["network"], []).append(training)
     networks = [Network(n, sorted(t, key=lambda t: int(t["seed"]))) for n, t in found.items()]
-    return sorted((n for n in networks if n.trainings[0]["seed"] == 0), key=lambda n: n.number)
+    return sorted((n for n in networks if n.trainings[0]["seed"] == 0), key=lambda n: tuple(map(int, n.name.split("-"))))
 
 
 # --- policies -------------------------------------------------------------------------------------
