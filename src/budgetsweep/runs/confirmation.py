@@ -187,7 +187,8 @@ def confirm(folder: Path, pair: Pair, n_seeds: int, overrides: Sequence[str]) ->
         del groups[REFERENCE]
         about.append(f"{pair.name} is the reference itself.")
     elif why := over_budget(groups[REFERENCE]):
-        groups[REFERENCE].append("budget=none")
+        kept = [o for o in groups[REFERENCE] if not _key(o).startswith("budget")]
+        groups[REFERENCE] = [*kept, "budget=none", "budget.fit=false"]
         about.append(why)
     base = folder / Path(REPLICATION).parent
     share(base)
