@@ -64,7 +64,10 @@ def load(name: str) -> list[Network]:
         training = json.loads(line)
         found.setdefault(training["network"], []).append(training)
     networks = [Network(n, sorted(t, key=lambda t: int(t["seed"]))) for n, t in found.items()]
-    return sorted((n for n in networks if n.trainings[0]["seed"] == 0), key=lambda n: tuple(map(int, n.name.split("-"))))
+    return sorted(
+        (n for n in networks if n.trainings[0]["seed"] == 0),
+        key=lambda n: tuple(map(int, n.name.split("-"))),
+    )
 
 
 # --- policies -------------------------------------------------------------------------------------
