@@ -158,4 +158,4 @@ def test_a_failure_is_told_above_what_goes_on(tmp_path: Path) -> None:
     sweep = on_terminal(tmp_path, X, "trouble=raise", "hydra.sweeper.n_trials=2", FORKSERVER)
     text = plain(sweep.end(expect=1))
     assert text.count("Trial 0 failed: ValueError: the loss exploded") == 1
-    assert re.search(rf"folder: \S*{tmp_path.name}/0", text)
+    assert re.search(rf"folder:\s+\S*{tmp_path.name}/0", text)
