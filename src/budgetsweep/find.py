@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import SUMMARY, SWEEP
+from hydra_budget_sweeper.results.screen import duration
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 _EPILOG = """examples:
@@ -99,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, args.overrides)
     try:
         _search(plan)
-        _confirm(plan)
-        _conclude(plan)
+        _conclude(plan, _confirm(plan))
     except UserError as error:
         sys.exit(str(error))
 
@@ -117,7 +116,7 @@ def _search(plan: Plan) -> None:
     spent = float(before.get("spent", 0.0)) + float(last.get("seconds", 0.0))
     left = max(1.0, wanted - spent)
     write_json(plan.folder / _NOTE, {"wanted": wanted, "spent": spent})
-    _say(f"1 of 3: search={plan.search} and its finalists, about {_words(left)}")
+    _say(f"1 of 3: search={plan.search} and its finalists, about {duration(left)}")
     begun = sys.argv
     sys.argv = [
         begun[0].removesuffix("find") + "sweep", f"search={plan.search}", *plan.overrides,
@@ -130,16 +129,17 @@ def _search(plan: Plan) -> None:
         sys.argv = begun
 
 
-def _confirm(plan: Plan) -> None:
-    """The winner and the reference under fresh seeds."""
-    from budgetsweep.runs.confirmation import confirm, winner_of
+def _confirm(plan: Plan) -> Path:
+    """The winner and the reference under fresh seeds; the folder of the winner's first run."""
+    from budgetsweep.runs.confirmation import confirm, confirmed, winner_of
 
     pair = winner_of(plan.folder)
     n_seeds = plan.seeds or _affordable(plan)
     said = f"{pair.name} and the reference, {n_seeds} seeds of {plan.epochs} epochs each"
-    _say(f"2 of 3: confirmation, {said}, about {_words(2 * n_seeds * _run_seconds(plan))}")
+    _say(f"2 of 3: confirmation, {said}, about {duration(2 * n_seeds * _run_seconds(plan))}")
     own = [o for o in plan.overrides if not o.startswith("hydra.")]
     print(confirm(plan.folder, pair, n_seeds, [*own, f"trainer.epochs={plan.epochs}"]))
+    return confirmed(plan.folder, pair)
 
 
 def _affordable(plan: Plan) -> int:
@@ -156,17 +156,16 @@ def _run_seconds(plan: Plan) -> float:
     return images / float(summary["images_per_second"]) / available_cores()
 
 
-def _conclude(plan: Plan) -> None:
+def _conclude(plan: Plan, winner: Path) -> None:
     """The page, and the network that was confirmed, for use elsewhere."""
     from budgetsweep.exporting import FORMATS
     from budgetsweep.exporting.exported import describe
     from budgetsweep.exporting.exporter import export
     from budgetsweep.report import write_report
-    from budgetsweep.runs.confirmation import confirmed
     from budgetsweep.runs.loading import load_run
 
     _say("3 of 3: report and export")
-    run, folder = load_run(confirmed(plan.folder)), plan.folder / "export"
+    run, folder = load_run(winner), plan.folder / "export"
     print(describe(run, export(run, FORMATS, folder), folder))
     _say(f"The answer: {write_report(plan.folder, None)}")
 
@@ -178,11 +177,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found
-
-
-def _words(seconds: float) -> str:
-    hours, minutes = divmod(math.ceil(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def _say(line: str) -> None:

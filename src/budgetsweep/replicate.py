@@ -28,8 +28,8 @@ DIR may be
   a run's     its network against the published one (--against model=reference), both trained over
               the same fresh seeds, with everything else as in the run
   a sweep's   its winner (of its finalists, if it had any) and the reference (its first known
-              point, hydra.sweeper.enqueue; without one what it would train unsearched), both trained on all training images over the same fresh
-              seeds. A reference over the sweep's budget is trained all the same
+              point, hydra.sweeper.enqueue; without one what it would train unsearched), both
+              trained on all training images over the same fresh seeds. A reference over the sweep's budget is trained all the same
   of runs     whose sub-folders are finished runs: mean, standard deviation and 95 % interval of
               the test accuracy. Runs that differ in more than the seed are compared, not pooled
 

@@ -202,7 +202,6 @@ def confirm(folder: Path, pair: Pair, n_seeds: int, overrides: Sequence[str]) ->
     return text
 
 
-def confirmed(sweep: Path) -> Path:
+def confirmed(sweep: Path, pair: Pair) -> Path:
     """The folder of the winner's first run in a confirmation."""
-    pair = winner_of(sweep)
     return sweep / Path(REPLICATION).parent / pair.name / str(pair.first_seed)
