@@ -13,6 +13,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
+from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -99,7 +100,16 @@ def counter() -> Callable[[], int]:
     return lambda: next(numbers)
 
 
-@pytest.mark.parametrize("heard", [False, True], ids=["alone", "with callbacks"])
+class OfSweeps(Callback):
+    """Sees no job."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "heard", [None, OfSweeps, Seen], ids=["alone", "a sweep's callback", "a job's"]
+)
 @pytest.mark.parametrize(
     "fixed",
     [
@@ -112,7 +122,7 @@ def counter() -> Callable[[], int]:
         ["hydra.job.chdir=${resume}"],
     ],
 )
-def test_a_job_is_the_same(fixed: list[str], heard: bool, tmp_path: Path) -> None:
+def test_a_job_is_the_same(fixed: list[str], heard: type | None, tmp_path: Path) -> None:
     with initialize_config_dir(config_dir=str(CONF)):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
@@ -125,7 +135,7 @@ def test_a_job_is_the_same(fixed: list[str], heard: bool, tmp_path: Path) -> Non
         for spare in (False, True):
             OmegaConf.register_resolver("counted", counter(), replace=True)
             seen, callbacks = Seen(), Callbacks()
-            callbacks.callbacks = [seen] if heard else []
+            callbacks.callbacks = [seen] if heard is Seen else [heard()] if heard else []
             candidate = Composer(hydra.config_loader, master).compose(["x=1.5", "shape=big"], 5)
             run(candidate, HydraContext(hydra.config_loader, callbacks), spare, seen)
             both.append(seen)
