@@ -110,7 +110,7 @@ class Finals:
         """
         while not self._is_stopped() and (missing := self._standing().missing):
             plan = replace(self._plan, runs=missing)
-            rounds = Rounds(self._workers, plan, Tally(self._store.study()))
+            rounds = Rounds(self._workers, plan, self._store, Tally(self._store.study()))
             rounds.go_on_until(lambda: self._is_stopped() or self._has_changed(missing))
         if (stop := self._store.stopped(self._plan.run)) is not None:
             log.info("%s", stop.reason)

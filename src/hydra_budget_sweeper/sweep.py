@@ -37,6 +37,7 @@ from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params, Space
+from hydra_budget_sweeper.study.belonging import APART
 from hydra_budget_sweeper.study.finalists import (
     Rules,
     Standing,
@@ -44,19 +45,22 @@ from hydra_budget_sweeper.study.finalists import (
     open_finalists,
 )
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
-from hydra_budget_sweeper.study.place import WORKERS, place_of
+from hydra_budget_sweeper.study.place import WORKERS, mark_of, place_of
 from hydra_budget_sweeper.study.rehearsal import rehearse
 from hydra_budget_sweeper.study.sampler import SeededSampler, recipe_of
+from hydra_budget_sweeper.study.server import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.study.trust import refuse_pickles
 from hydra_budget_sweeper.workers.launch import Workers
 from hydra_budget_sweeper.workers.liveness import Presence
-from hydra_budget_sweeper.workers.locks import exclusive
+from hydra_budget_sweeper.workers.locks import claim_lock, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
+
+_JOIN = "hydra.sweeper.join=true"
 
 
 def run_sweep(
@@ -131,6 +135,8 @@ class Sweep:
             limited=limits is not None,
             choice=str(config.hydra.runtime.choices.get("hydra/sweeper/sampler")),
         )
+        if settings.join and on_server(settings.storage):
+            _check_named(self.folder, settings)
         with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
             self.place = place_of(self.folder, settings.storage, settings.study_name)
             self.store = open_study(
@@ -138,6 +144,7 @@ class Sweep:
                 settings.directions,
                 identity_of(settings, self.space, self.base),
                 settings.free_settings,
+                joining=settings.join,
             )
             if settings.metric_names:
                 self.store.name_metrics(settings.metric_names)
@@ -173,6 +180,7 @@ class Sweep:
             master=config,
             example=self.example,
             quiet=screen.live,
+            apart=bool(mark_of(self.folder).get(APART)),
         )
 
     def _point(self, entry: Any) -> Params:
@@ -194,7 +202,7 @@ class Sweep:
                 self._look_at_space()
                 self.screen.phase("training")
                 self.monitor.start()
-                Rounds(self.workers, self.plan, self.tally).go_on_until(self._is_done)
+                Rounds(self.workers, self.plan, self.store, self.tally).go_on_until(self._is_done)
                 self._run_finalists()
             state = "finished"
         except KeyboardInterrupt:
@@ -294,6 +302,9 @@ class Sweep:
     def _announce(self) -> None:
         self.tally.refresh()
         log.info("Sweep folder: %s", _short(self.folder))
+        if on_server(self.place.storage):
+            name = setting("hydra.sweeper.study_name", self.place.name)
+            log.info("To add workers on any machine: the same command with %s %s", name, _JOIN)
         if trained := self.tally.trained:
             log.info("Going on: %d of %d trials trained", trained, self.settings.n_trials)
         _warn_of_pruner(self.settings)
@@ -349,7 +360,7 @@ class Sweep:
         stores = [self.store]
         if self.finalists is not None:
             stores.append(self.store.sibling(self.finalists.name))
-        with exclusive(self.plan.claim_lock):
+        with claim_lock(self.place):
             for store in stores:
                 for trial in store.trials():
                     note = note_of(trial)
@@ -447,6 +458,15 @@ def _not_whole(error: Exception, space: Space) -> str | None:
             whole = re.sub(r"(interval\([^)]*\))", r"int(\1)", str(axis))
             return f"{axis.key} takes whole numbers: {axis.key}={whole}, not {axis}."
     return None
+
+
+def _check_named(folder: Path, settings: Settings) -> None:
+    """Refuse to help with whatever study has this folder's name: it would be a new one."""
+    if not settings.study_name and not mark_of(folder):
+        raise SweepError(
+            "hydra.sweeper.join=true from another folder needs hydra.sweeper.study_name: the running "
+            "sweep says its name when it starts."
+        )
 
 
 def _warn_of_pruner(settings: Settings) -> None:

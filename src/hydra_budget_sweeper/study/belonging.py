@@ -3,7 +3,7 @@
 Who is alive is known by files in the folder, whose trial is whose by the study: two folders on one
 study would take each other's workers for dead. Both carry the same id, therefore. A folder that is
 moved, or copied with the journal in it, takes its study along; a study on a server stays with the
-folder that began it.
+folder that began it. Others may join it there: their signs of life are in the study.
 """
 
 import json
@@ -16,10 +16,13 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.study.place import MARK, WORKERS, StudyPlace, mark_of
+from hydra_budget_sweeper.study.server import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 
 OWNER = "budget_sweep:sweep"
+APART = "apart"  # in the mark of a folder that only helps with its study
 _ELSEWHERE = "To start anew: another folder (hydra.sweep.dir)."
+_HELP = " To help with it from here while it runs: hydra.sweeper.join=true."
 _ANOTHER = "Take another hydra.sweeper.study_name for this sweep."
 
 
@@ -49,34 +52,47 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
         )
 
 
-def bind(store: StudyStore, place: StudyPlace, directions: tuple[str, ...], ours: bool) -> None:
+def bind(
+    store: StudyStore,
+    place: StudyPlace,
+    directions: tuple[str, ...],
+    ours: bool,
+    joining: bool = False,
+) -> None:
     """Make study and folder belong to each other, or find that they do.
 
     Args:
         directions: What the sweep is to do: minimize, maximize.
         ours: Whether a sweep of this kind has written to the study before.
+        joining: Whether a study of a server's may stay another folder's.
 
     Raises:
         SweepError: The study belongs to another folder, or something else made it and it has
             trials or other directions.
     """
     owner, mark = store.attribute(OWNER), mark_of(place.folder)
-    if owner is not None and place.storage is not None:
+    # A folder that shares the owner's files would have its mark.
+    apart = joining and on_server(place.storage) and bool(owner) and mark.get(APART, not mark)
+    if owner is not None and place.storage is not None and not apart:
         _check_owner(owner, mark, place)
     if not ours:
         _check_foreign(store, place, directions)
     identifier = (owner or mark or {}).get("id") or uuid.uuid4().hex
     here = {"id": identifier, "folder": str(place.folder), "host": socket.gethostname()}
-    if owner != here:
+    if owner != here and not apart:
         store.set_attribute(OWNER, here)
     new = {"id": identifier, "study": place.name, "storage": place.shown_storage}
+    new |= {APART: True} if apart else {}
     if mark != new:
         write_text(place.folder / WORKERS / MARK, json.dumps(new) + "\n")
 
 
 def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace) -> None:
     theirs = Path(owner["folder"])
-    marked, at_home = mark.get("id") == owner["id"], owner["host"] == socket.gethostname()
+    marked, at_home = (
+        not mark.get(APART) and mark.get("id") == owner["id"],
+        owner["host"] == socket.gethostname(),
+    )
     if _is_same(theirs, place.folder) and (marked or (at_home and not mark)):
         return
     moved_here = marked and mark_of(theirs).get("id") != owner["id"]
@@ -85,7 +101,7 @@ def _check_owner(owner: dict[str, Any], mark: dict[str, Any], place: StudyPlace)
         raise SweepError(
             f"The {place} belongs to the sweep in {theirs}{where}. To go on with it: "
             f"hydra.sweep.dir={override_text(str(theirs))}. To start another sweep here: another "
-            "hydra.sweeper.study_name."
+            "hydra.sweeper.study_name." + (_HELP if on_server(place.storage) else "")
         )
 
 

@@ -48,6 +48,7 @@ def open_study(
     directions: tuple[str, ...],
     identity: dict[str, Any],
     free: Sequence[str] = (),
+    joining: bool = False,
 ) -> StudyStore:
     """Create the study, or load it if it is this folder's and has the same `identity`.
 
@@ -56,6 +57,7 @@ def open_study(
         directions: minimize or maximize, one an objective.
         identity: Parts (space, direction, setting, ...) to what they are, mostly by key.
         free: Patterns of the keys of settings that may differ.
+        joining: Whether to help with a study that another folder began, where a server has it.
 
     Raises:
         SweepError: The study is another sweep's or another program's, or was begun with another
@@ -68,7 +70,7 @@ def open_study(
         _create(storage, place.name, directions)
     store = StudyStore(storage, place.name)
     before = store.attribute(IDENTITY)
-    bind(store, place, directions, ours=before is not None or not exists)
+    bind(store, place, directions, ours=before is not None or not exists, joining=joining)
     if before is None:
         store.set_attribute(IDENTITY, identity)
     else:

@@ -16,7 +16,9 @@ def spare_copies(job: DictConfig, context: HydraContext) -> None:
     job itself. One thing shows, and has its copies as well: a saved copy hangs on nothing, so that
     `hydra.job.chdir` cannot refer to what the task gets.
     """
-    if any(map(_of_jobs, context.callbacks.callbacks)) or OmegaConf.is_interpolation(job.hydra.job, "chdir"):
+    if any(map(_of_jobs, context.callbacks.callbacks)) or OmegaConf.is_interpolation(
+        job.hydra.job, "chdir"
+    ):
         return
     hydra = job.hydra
     vars(hydra)["__deepcopy__"] = lambda _memo: hydra

@@ -1,10 +1,13 @@
-"""Two locks on a file: one for the length of a block, one for that of a life."""
+"""Locks: on a file or a server for the length of a block, on a file for that of a life."""
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
+from hydra_budget_sweeper.study.server import on_server, server_lock
 
 # What this process holds. To open such a file and close it again would let go of its lock.
 _HELD: set[tuple[int, Path]] = set()
@@ -20,6 +23,13 @@ def exclusive(path: Path) -> Iterator[None]:
         finally:
             # Closing is not enough: a child forked meanwhile has the file open, too.
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def claim_lock(place: StudyPlace) -> AbstractContextManager[None]:
+    """Hold what all workers of a study share: a server's own lock, else one on a file of the folder."""
+    if place.storage is not None and on_server(place.storage):
+        return server_lock(place.storage, place.name)
+    return exclusive(place.folder / WORKERS / "claim.lock")
 
 
 class LockedError(Exception):

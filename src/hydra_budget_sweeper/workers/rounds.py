@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.study.finalists import runs_in
+from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.workers.launch import Workers
@@ -25,12 +26,13 @@ class Rounds:
     Args:
         workers: Who is launched.
         plan: The sweep's.
-        tally: A view of the study that nobody else uses.
+        store: The study.
+        tally: A view of it that nobody else uses.
     """
 
-    def __init__(self, workers: Workers, plan: Plan, tally: Tally) -> None:
+    def __init__(self, workers: Workers, plan: Plan, store: StudyStore, tally: Tally) -> None:
         self._workers, self._plan, self._tally = workers, plan, tally
-        self._watch = Watch(plan.hidden, plan.settings.lease)
+        self._watch = Watch(plan.hidden, plan.settings.lease, store=store)
         self._found_nothing: tuple[int, ...] | None = None
         self._waiting = False
 

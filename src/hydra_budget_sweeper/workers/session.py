@@ -25,7 +25,7 @@ from hydra_budget_sweeper.study.sampler import SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.workers.liveness import Watch
-from hydra_budget_sweeper.workers.locks import exclusive
+from hydra_budget_sweeper.workers.locks import claim_lock
 from hydra_budget_sweeper.workers.signals import Interrupts
 from hydra_budget_sweeper.workers.walk import Walk
 
@@ -46,17 +46,13 @@ class Plan:
     master: DictConfig
     example: tuple[str, ...]
     quiet: bool
+    apart: bool  # its workers are on machines of which others do not see the folder
     still: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[Run, ...] | None = None  # all there is to train; None: what the sampler proposes
 
     @property
     def hidden(self) -> Path:
         return self.place.folder / WORKERS
-
-    @property
-    def claim_lock(self) -> Path:
-        """The file by which all workers of the folder take turns to claim trials."""
-        return self.hidden / "claim.lock"
 
 
 class Session:
@@ -85,14 +81,14 @@ class Session:
         self.store = StudyStore(plan.place.open_storage(), plan.place.name, plan.sampler, pruner)
         self.tally = Tally(self.store.study(), plan.space)
         self.walk = Walk(plan.space, plan.seed)
-        self.watch = Watch(plan.hidden, self.settings.lease, plan.still)
+        self.watch = Watch(plan.hidden, self.settings.lease, plan.still, self.store)
         self.composer = Composer(context.config_loader, plan.master)
         self._hydra: Any = HydraConfig.instance().cfg
         self._log_is_trials = False
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold what all workers of the folder share; trials are claimed under it."""
-        return exclusive(self.plan.claim_lock)
+        """Hold what all workers share; trials are claimed under it."""
+        return claim_lock(self.plan.place)
 
     def stopped(self) -> bool:
         return self.store.stopped(self.plan.run) is not None

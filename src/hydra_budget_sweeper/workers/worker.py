@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from typing import Any
 
 import optuna
@@ -16,6 +16,8 @@ from omegaconf import DictConfig
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.scripts import restore_main
+from hydra_budget_sweeper.study.server import on_server
+from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
 from hydra_budget_sweeper.workers.liveness import Presence, Watch
 from hydra_budget_sweeper.workers.loop import TrialLoop
@@ -61,9 +63,10 @@ class Worker:
         """
         plan = self.plan
         here = Watch(plan.hidden, plan.settings.lease).is_here(plan.sweeper)
-        if not here:
-            _check_folder(plan)
-        presence = Presence(plan.hidden, "worker")
+        seen = here or _sees_folder(plan)
+        if not seen:
+            _go_without_folder(plan)
+        presence = _presence(plan, seen)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         interrupts = Interrupts()
         # The launcher ends its worker processes by SIGTERM: only the sweeper itself outlives one.
@@ -72,7 +75,7 @@ class Worker:
             with (
                 _output_aside(plan, presence.name, here),
                 heartbeat(presence, plan.settings.lease / 4),
-                end_with_sweeper(plan.hidden, plan.sweeper),
+                end_with_sweeper(plan.hidden, plan.sweeper) if seen else nullcontext(),
                 interrupts.handle(*signals),
             ):
                 session = Session(plan, self.task, self.context, presence.name, interrupts)
@@ -84,18 +87,41 @@ class Worker:
             presence.leave()
 
 
-def _check_folder(plan: Plan) -> None:
-    """Claims and signs of life go by the folder: without it every worker would be alone."""
+def _sees_folder(plan: Plan) -> bool:
     watch = Watch(plan.hidden, plan.settings.lease)
     until = time.monotonic() + _PATIENCE
     while not watch.has_sign(plan.sweeper):
         if time.monotonic() > until:
-            raise SweepError(
-                f"A worker's machine ({socket.gethostname()}) does not see the sweep in "
-                f"{plan.place.folder}: the folder must be on a file system that all machines "
-                "share. Set hydra.sweep.dir to such a place."
-            )
+            return False
         time.sleep(0.1)
+    return True
+
+
+def _go_without_folder(plan: Plan) -> None:
+    """Have a folder of the same name here; claims and signs of life go by the storage's server.
+
+    Raises:
+        SweepError: There is none, and without the folder every worker would be alone.
+    """
+    if not on_server(plan.place.storage):
+        raise SweepError(
+            f"A worker's machine ({socket.gethostname()}) does not see the sweep in "
+            f"{plan.place.folder}: the folder must be on a file system that all machines "
+            "share. Set hydra.sweep.dir to such a place, or hydra.sweeper.storage to a database that "
+            "all machines reach, such as postgresql://user@host/name."
+        )
+    try:
+        plan.hidden.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(
+            f"A worker's machine ({socket.gethostname()}) cannot make {plan.place.folder}: {error}"
+        ) from None
+
+
+def _presence(plan: Plan, seen: bool) -> Presence:
+    place = plan.place
+    store = StudyStore(place.open_storage(), place.name) if on_server(place.storage) else None
+    return Presence(plan.hidden if seen and not plan.apart else None, "worker", store)
 
 
 @contextmanager

@@ -1,0 +1,142 @@
+"""A study in a server's database (PostgreSQL, MySQL): a lock for all who know it, and patience.
+
+A server may be restarted in the middle of a sweep. What was asked of it meanwhile is asked again
+until it is back; what had been written just before its end, and is refused the second time, counts.
+"""
+
+import hashlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, wraps
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+PATIENCE = 300  # seconds that a server may be away
+_PAUSE = 0.5  # seconds between two tries
+_GRACE = 1.0  # seconds for who held a lock when its server went to end what it was writing
+
+# By the dialect of a storage URL: how to take a lock by a number, and to let go of it. Both end with
+# the connection, however that ends.
+_LOCKS = {
+    "postgresql": ("SELECT pg_advisory_lock(:key)", "SELECT pg_advisory_unlock(:key)"),
+    "mysql": ("SELECT GET_LOCK(:key, -1)", "SELECT RELEASE_LOCK(:key)"),
+    "mariadb": ("SELECT GET_LOCK(:key, 1e8)", "SELECT RELEASE_LOCK(:key)"),
+}
+_T = TypeVar("_T")
+
+
+def on_server(url: str | None) -> bool:
+    """Return whether a storage is a server's, which needs no folder that its clients share."""
+    return _dialect(url or "") in _LOCKS
+
+
+def open_server(url: str) -> BaseStorage:
+    """Open a server's storage, which waits for a server that is away."""
+    return optuna.storages.get_storage(_PatientStorage(url))
+
+
+@contextmanager
+def server_lock(url: str, name: str) -> Iterator[None]:
+    """Hold the lock `name` of a server's for the length of the block; wait for it if need be."""
+    take, release = _LOCKS[_dialect(url)]
+    # PostgreSQL's are numbers, MySQL's at most 64 letters, which a number is, too.
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    connection = _locked(_engine(url, os.getpid()), take, key)
+    try:
+        yield
+    finally:
+        # Where the server went meanwhile, so did the lock.
+        with suppress(SQLAlchemyError), connection:
+            connection.execute(text(release), {"key": key})
+
+
+def _dialect(url: str) -> str:
+    return url.partition(":")[0].partition("+")[0]
+
+
+@cache
+def _engine(url: str, _process: int) -> Engine:
+    """Connections for locks; a forked child has its own."""
+    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1)
+
+
+def _locked(engine: Engine, take: str, key: int) -> Connection:
+    def connect() -> Connection:
+        connection = engine.connect()
+        try:
+            connection.execute(text(take), {"key": key})
+        except BaseException:
+            connection.invalidate()  # or a lock that came in the last moment would stay
+            connection.close()
+            raise
+        return connection
+
+    connection, tries = _insist(connect)
+    if tries > 1:
+        time.sleep(_GRACE)
+    return connection
+
+
+def _insist(ask: Callable[[], _T]) -> tuple[_T, int]:
+    """Ask a server until it answers; return what, and how often it took."""
+    until, tries = time.monotonic() + PATIENCE, 0
+    while True:
+        tries += 1
+        try:
+            return ask(), tries
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if not _is_away(error) or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _is_away(error: BaseException) -> bool:
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
+    return lost or isinstance(cause, OperationalError | InterfaceError)
+
+
+def _patient(storage: type[_T]) -> type[_T]:
+    """Let each public method of a storage, and those that Optuna's cache calls, insist."""
+    own = vars(storage)
+    public = (name for name in dir(BaseStorage) if not name.startswith("_"))
+    for name in (*public, "_create_new_trial", "_set_trial_param", "_get_trials"):
+        if name not in own:
+            setattr(storage, name, _insisting(getattr(storage, name)))
+    return storage
+
+
+def _insisting(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def insisting(*args: Any, **kwargs: Any) -> Any:
+        return _insist(lambda: method(*args, **kwargs))[0]
+
+    return insisting
+
+
+@_patient
+class _PatientStorage(RDBStorage):
+    """Optuna's own, each method tried again while the server is away."""
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        tell, asked = super().set_trial_state_values, itertools.count()
+
+        def told() -> bool:
+            again = next(asked)
+            try:
+                return tell(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                if again and self.get_trial(trial_id).state is state:
+                    return True  # only the answer had got lost
+                raise
+
+        return _insist(told)[0]
