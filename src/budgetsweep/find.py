@@ -40,7 +40,8 @@ Interrupted or killed, the same command goes on where it was.
 
 More: docs/first-sweep.md
 """
-_NOTE = "find.json"  # the seconds wanted for the search, and those spent before its last start
+# The seconds wanted for the search, those spent before its last start, and which sweep.json told of them.
+_NOTE = "find.json"
 UNLIMITED = 1_000_000  # trials: the time is the limit
 SEARCH_SHARE = 0.6  # of the time, with the finalists
 FEWEST, MOST = 3, 10  # seeds of the confirmation
@@ -113,9 +114,11 @@ def _search(plan: Plan) -> None:
     last = _read(plan.folder / SWEEP)
     if last.get("state") == "finished" and before.get("wanted") == wanted:
         return
-    spent = float(before.get("spent", 0.0)) + float(last.get("seconds", 0.0))
+    spent, counted = float(before.get("spent", 0.0)), _written(plan.folder / SWEEP)
+    if counted != before.get("counted"):  # by a start that has run since
+        spent += float(last.get("seconds", 0.0))
     left = max(1.0, wanted - spent)
-    write_json(plan.folder / _NOTE, {"wanted": wanted, "spent": spent})
+    write_json(plan.folder / _NOTE, {"wanted": wanted, "spent": spent, "counted": counted})
     _say(f"1 of 3: search={plan.search} and its finalists, about {duration(left)}")
     begun = sys.argv
     sys.argv = [
@@ -168,6 +171,11 @@ def _conclude(plan: Plan, winner: Path) -> None:
     run, folder = load_run(winner), plan.folder / "export"
     print(describe(run, export(run, FORMATS, folder), folder))
     _say(f"The answer: {write_report(plan.folder, None)}")
+
+
+def _written(path: Path) -> int | None:
+    """When a file was last written, in nanoseconds; None where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,18 +18,28 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 PATIENCE = 300  # seconds that a server may be away
 _PAUSE = 0.5  # seconds between two tries
 _GRACE = 1.0  # seconds for who held a lock when its server went to end what it was writing
 
-# By the dialect of a storage URL: how to take a lock by a number, and to let go of it. Both end with
+# By the dialect of a storage URL: how to take a lock by its key, and to let go of it. Both end with
 # the connection, however that ends.
 _LOCKS = {
-    "postgresql": ("SELECT pg_advisory_lock(:key)", "SELECT pg_advisory_unlock(:key)"),
-    "mysql": ("SELECT GET_LOCK(:key, -1)", "SELECT RELEASE_LOCK(:key)"),
-    "mariadb": ("SELECT GET_LOCK(:key, 1e8)", "SELECT RELEASE_LOCK(:key)"),
+    "postgresql": (
+        "SELECT pg_advisory_lock(CAST(:key AS bigint))",
+        "SELECT pg_advisory_unlock(CAST(:key AS bigint))",
+    ),
+    # MariaDB takes less than nothing for no time at all.
+    "mysql": ("SELECT GET_LOCK(:key, 31536000)", "SELECT RELEASE_LOCK(:key)"),
+    "mariadb": ("SELECT GET_LOCK(:key, 31536000)", "SELECT RELEASE_LOCK(:key)"),
 }
 _T = TypeVar("_T")
 
@@ -48,8 +58,8 @@ def open_server(url: str) -> BaseStorage:
 def server_lock(url: str, name: str) -> Iterator[None]:
     """Hold the lock `name` of a server's for the length of the block; wait for it if need be."""
     take, release = _LOCKS[_dialect(url)]
-    # PostgreSQL's are numbers, MySQL's at most 64 letters, which a number is, too.
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    # PostgreSQL's are numbers of 64 bits, MySQL's at most 64 letters.
+    key = str(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True))
     connection = _locked(_engine(url, os.getpid()), take, key)
     try:
         yield
@@ -69,7 +79,7 @@ def _engine(url: str, _process: int) -> Engine:
     return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1)
 
 
-def _locked(engine: Engine, take: str, key: int) -> Connection:
+def _locked(engine: Engine, take: str, key: str) -> Connection:
     def connect() -> Connection:
         connection = engine.connect()
         try:
@@ -102,7 +112,8 @@ def _insist(ask: Callable[[], _T]) -> tuple[_T, int]:
 def _is_away(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
-    return lost or isinstance(cause, OperationalError | InterfaceError)
+    # The last, where Optuna asks once more in the transaction that a lost connection broke.
+    return lost or isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
 
 
 def _patient(storage: type[_T]) -> type[_T]:
