@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,17 @@ main()
     assert done.returncode == 0, done.stderr
     assert f"budgetsweep {name}" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("words", ["train --help", "train --cfg job", "train --info", "settings"])
+def test_a_reader_may_leave_before_the_end(words: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` when it has enough
+    done = subprocess.run(
+        [SCRIPT, *words.split()], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, timeout=120
+    )
+    os.close(writer)
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize(

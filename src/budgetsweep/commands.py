@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import shlex
+import signal
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
@@ -35,6 +36,19 @@ COMMANDS = {
     "settings": ("budgetsweep.settings:main", "print every setting of a run as a table"),
     "completion": ("budgetsweep.completion:main", "let bash, zsh or fish complete all of this"),
 }  # fmt: skip
+# What only prints, of the commands and the flags.
+_PRINTING = {
+    "summary",
+    "settings",
+    "completion",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+}
 _EPILOG = """\
 examples:
   budgetsweep train model.layers.conv3.width=24 optimizer.lr=0.05
@@ -56,6 +70,8 @@ def main() -> None:
         parser().parse_args([name])
     if name not in COMMANDS:
         sys.exit(_unknown(name))
+    if name in _PRINTING or _PRINTING & set(words):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     own = Path(script).suffix == ".py" and Path(script).stem != "__main__"
     sys.argv[:2] = [shlex.join([*(["python", script] if own else ["budgetsweep"]), name])]
     try:

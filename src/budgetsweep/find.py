@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -168,6 +169,11 @@ def _conclude(plan: Plan, winner: Path) -> None:
     from budgetsweep.runs.loading import load_run
 
     _say("3 of 3: report and export")
+    for name in (
+        "onnxscript",
+        "onnx_ir",
+    ):  # which speak of each of their steps where Hydra has a log
+        logging.getLogger(name).setLevel(logging.WARNING)
     run, folder = load_run(winner), plan.folder / "export"
     print(describe(run, export(run, FORMATS, folder), folder))
     _say(f"The answer: {write_report(plan.folder, None)}")

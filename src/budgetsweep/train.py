@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import hydra
@@ -13,6 +14,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.console import Console
 
 from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
 from budgetsweep.errors import BudgetError, DivergedError, UserError
@@ -45,8 +47,9 @@ def main(cfg: DictConfig) -> float | list[float] | None:
 
 
 def _train(cfg: DictConfig, hydra_cfg: HydraConf, sweeping: bool) -> float | list[float] | None:
-    from budgetsweep.training.number_format import share
-    from budgetsweep.training.run import run  # torch loads only when a run starts, not for --help
+    with nullcontext() if sweeping else Console(stderr=True).status("loading torch"):
+        from budgetsweep.training.number_format import share
+        from budgetsweep.training.run import run  # only when a run starts, not for --help
 
     threads = 1 if sweeping else available_cores()
     try:
