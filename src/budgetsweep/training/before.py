@@ -30,6 +30,10 @@ class BeforeRun(Callback):
             sys.exit(str(error))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            _refuse_direction(config)
+        except UserError as error:
+            sys.exit(str(error))
         device = OmegaConf.select(config, "trainer.device")
         if (
             device not in ("cuda", "mps")
@@ -55,6 +59,22 @@ def _refuse_search(config: DictConfig) -> None:
         raise UserError(
             f"{search} is of a sweep: budgetsweep sweep {search}. To train its network once as it is, add "
             "--run."
+        )
+
+
+def _refuse_direction(config: DictConfig) -> None:
+    """A sweep that goes the wrong way finds the worst network."""
+    given = OmegaConf.select(config, "hydra.sweeper.direction")
+    if given is None:  # of a sweeper that knows none
+        return
+    names = list(OmegaConf.select(config, "objectives") or ())
+    wanted = ["maximize" if name == "val_accuracy" else "minimize" for name in names]
+    listed = given if OmegaConf.is_list(given) else [given]
+    if [getattr(d, "name", str(d)) for d in listed] != wanted:
+        right = f"[{','.join(wanted)}]" if len(wanted) > 1 else "".join(wanted)
+        raise UserError(
+            f"hydra.sweeper.direction={given} does not go with objectives=[{','.join(names)}]: add "
+            f"hydra.sweeper.direction={right}."
         )
 
 
