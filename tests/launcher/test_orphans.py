@@ -57,7 +57,7 @@ def start(folder: Path, moment: str, mark: str, sweeper: str) -> subprocess.Pope
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("sweeper", ["basic", "budget"])
-@pytest.mark.parametrize("moment", ["preload", "script", "job", "end"])
+@pytest.mark.parametrize("moment", ["preload", "start", "script", "job", "end"])
 def test_nothing_outlives_the_main_process(
     tmp_path: Path, moment: str, sweeper: str, signal_: signal.Signals
 ) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -47,6 +47,12 @@ def start_server(n_jobs: int, preload: Sequence[str], task: TaskFunction) -> Non
 class JobProcess(ForkServerProcess):
     """A process for jobs, which ends with the one that launched them."""
 
+    at_once = False
+
+    def start(self) -> None:
+        with _interrupts_put_off() if self.at_once else nullcontext():
+            super().start()
+
     def run(self) -> None:
         if _GUARD not in sys.modules:
             threading.Thread(target=_end_with_launcher, daemon=True).start()
@@ -62,6 +68,9 @@ class JobContext(ForkServerContext):
 
     def Process(self, *args: Any, **kwargs: Any) -> JobProcess:  # type: ignore[override]
         process = JobProcess(*args, **kwargs)
+        # A start that is broken off leaves a process that nobody knows, and that takes jobs. The
+        # first one, though, may wait for the server's imports, and there are no jobs to take yet.
+        process.at_once = bool(self.processes)
         self.processes.append(process)
         return process
 
@@ -89,6 +98,26 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """Let a signal that ends or interrupts this process do so after the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {
+        s: signal.signal(s, lambda number, _: heard.append(number))
+        for s in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number in heard:
+            signal.raise_signal(number)
 
 
 @contextmanager
