@@ -53,6 +53,14 @@ SWEEP = {
     "whole number": ("trainer.epochs=interval(1,3)", ["trainer.epochs=int(interval(1,3))"]),
     "unknown search": ("search=width", ["search/width", "Did you mean widths?"]),
     "no such device": ("search=widths trainer.device=mps", ["trainer.device=mps", "auto or cpu"]),
+    "an accuracy to minimize": (
+        "search=widths objectives=[val_accuracy]",
+        ["direction=minimize", "hydra.sweeper.direction=maximize"],
+    ),
+    "one direction for two": (
+        "search=widths objectives=[val_accuracy,macs]",
+        ["direction=minimize", "hydra.sweeper.direction=[maximize,minimize]"],
+    ),
     "nothing fits": (
         "search=widths budget.max_parameters=50",
         ["smallest", "model.layers.conv1.width=8", "parameters"],

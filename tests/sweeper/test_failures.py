@@ -22,6 +22,17 @@ def test_a_rate_of_one_tolerates_every_failure(tmp_path: Path) -> None:
     assert summary(tmp_path)["failed"] >= 4
 
 
+def test_what_failed_is_not_tried_again_before_the_rest(tmp_path: Path) -> None:
+    """Under this seed the sampler proposes x=1, which fails, twice before x=0."""
+    ended = sweep(tmp_path, "x=range(0,2)", "trouble=raise_if_high", "hydra.sweeper.n_trials=2",
+                  "hydra.sweeper.sampler.seed=1", TOLERANT)  # fmt: skip
+    assert summary(tmp_path)["trained"] == summary(tmp_path)["failed"] == 1
+    assert "All 2 candidates of the space have been tried" in ended.stdout
+    again = sweep(tmp_path, "x=range(0,2)", "trouble=raise_if_high", "hydra.sweeper.n_trials=2",
+                  "hydra.sweeper.sampler.seed=1", TOLERANT)  # fmt: skip
+    assert "Going on" in again.stdout and summary(tmp_path)["trained"] == 1
+
+
 def test_where_nothing_ever_succeeds_the_sweep_ends_after_n_trials(tmp_path: Path) -> None:
     ended = sweep(tmp_path, X, "trouble=raise", "hydra.sweeper.n_trials=4", TOLERANT, expect=1)
     assert "4 trials in a row failed, as many as hydra.sweeper.n_trials=4" in ended.stderr

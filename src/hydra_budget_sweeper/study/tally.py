@@ -43,6 +43,7 @@ class Tally:
         self.over: Counter[str] = Counter()  # of those over budget, by each limit that is broken
         self.finished: list[FrozenTrial] = []
         self.trained_configs: dict[str, FrozenTrial] = {}
+        self.failed_configs: dict[tuple[str, str], FrozenTrial] = {}  # by start of the sweep, too
         self.failures_in_a_row: list[Failure] = []
         self.runs_with_failures: set[str] = set()
         self.repeats_in_a_row = 0
@@ -118,6 +119,8 @@ class Tally:
         if kind == "failed":
             self.failures_in_a_row.append(Failure(note.run, note.error or "", bool(note.started)))
             self.runs_with_failures.add(note.run)
+            if note.started:
+                self.failed_configs[note.run, note.started] = trial
         elif kind != "duplicates":
             self.failures_in_a_row.clear()
             if note.started:

@@ -160,6 +160,8 @@ class TrialLoop:
     def _is_duplicate(self, trial: Trial, digest: str) -> bool:
         tally = self.session.tally
         twin = tally.trained_configs.get(digest) or tally.running_with(digest)
+        # What failed in this start would fail again; a start later, its cause may be gone.
+        twin = twin or tally.failed_configs.get((self.plan.run, digest))
         if twin is None or twin.number == trial.number:
             return False
         values = twin.values if twin.state is TrialState.COMPLETE else None
