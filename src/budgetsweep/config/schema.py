@@ -355,7 +355,9 @@ class TrainerConfig:
         ge=1,
     )
     look_images: int = setting(
-        1_000, "validation images, at most, by whose loss or accuracy a sweep compares its trials", ge=2
+        1_000,
+        "validation images, at most, by whose loss or accuracy a sweep compares its trials",
+        ge=2,
     )
     test: bool | None = setting(
         None,
