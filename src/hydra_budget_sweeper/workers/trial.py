@@ -24,6 +24,7 @@ from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import FunctionError
+from hydra_budget_sweeper.files import of_full_disk
 from hydra_budget_sweeper.reporting import reporting_to
 from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 from hydra_budget_sweeper.workers.session import Session
@@ -63,7 +64,11 @@ class TrialTimeout(RuntimeError):
 
 
 def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown) -> Outcome:
-    """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker."""
+    """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker.
+
+    Raises:
+        OSError: The disk is full: the trial is to be run again once there is room.
+    """
     start = time.monotonic()
     pruned: list[str] = []
 
@@ -106,6 +111,8 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
             returned = job.return_value
         return _success(returned, len(session.settings.directions), seconds)
     except Exception as error:
+        if (refused := of_full_disk(error)) is not None:
+            raise refused from None  # no fault of the trial's
         return Outcome.failure(error, seconds)
 
 
