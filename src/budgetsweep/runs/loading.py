@@ -94,7 +94,7 @@ def _read_config(folder: Path) -> Config:
     path = _existing(folder / CONFIG)
     try:
         cfg = OmegaConf.load(path)
-        if not isinstance(cfg, DictConfig):
+        if not isinstance(cfg, DictConfig) or "model" not in cfg:
             raise UserError("it is no run's configuration.")
         return to_config(cfg)
     except (
@@ -105,11 +105,11 @@ def _read_config(folder: Path) -> Config:
         OmegaConfBaseException,
     ) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read: {reason}") from None
+        raise UserError(f"{path} cannot be read: {reason} {_AGAIN}") from None
 
 
 _AGAIN = (
-    "The run's own command with its folder as hydra.run.dir and resume=true writes it anew from "
+    "The run's own command with its folder as hydra.run.dir and resume=true writes it anew, from "
     f"{CHECKPOINT}."
 )
 

@@ -12,13 +12,18 @@ import torch
 from budgetsweep import tensors
 from budgetsweep.config import OBJECTIVES, Config
 from budgetsweep.data import Dataset, load, normalization, resolve
-from budgetsweep.errors import UserError
+from budgetsweep.errors import SettingError, UserError
 from budgetsweep.files import read_json, write_json
 from budgetsweep.folders import CHECKPOINT, MODEL, SUMMARY
 from budgetsweep.network.budget import enforce, refuse_single_values
 from budgetsweep.network.factory import build_model
 from budgetsweep.training import checkpoint
-from budgetsweep.training.device import choose_device, keep_memory, seed_everything
+from budgetsweep.training.device import (
+    choose_device,
+    is_out_of_memory,
+    keep_memory,
+    seed_everything,
+)
 from budgetsweep.training.epochs import Clock, Reporter, Run
 from budgetsweep.training.number_format import Format, choose_format
 from budgetsweep.training.summary import closing, describe, summarize
@@ -52,13 +57,23 @@ def run(
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
+        SettingError: the memory does not suffice.
         UserError: other mistakes in the configuration or the data.
     """
     if config.trainer.test is None:
         config.trainer.test = not sweeping
-    if begun := _open(config, folder, threads, report):
-        begun.train()
-        _finish(begun)
+    try:
+        if begun := _open(config, folder, threads, report):
+            begun.train()
+            _finish(begun)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise SettingError(
+            "trainer.batch_size", config.trainer.batch_size, "there is not enough memory to train this "
+            f"network on so many images of {config.data.size}×{config.data.size} pixels at a time.",
+            "Take fewer, or narrower rows. What was trained is kept: resume=true goes on.",
+        ) from None  # fmt: skip
     summary: dict[str, Any] = read_json(folder / SUMMARY)
     return summary
 

@@ -93,7 +93,8 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
             session.interrupts.insist()
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
 
-    with session.job():
+    folder = Path(candidate.job.hydra.runtime.output_dir)
+    with session.job(), _named(folder):
         spare_copies(candidate.job, session.context)
         job = run_job(
             task_function=_InPlaceOf(session.task, guarded),
@@ -104,7 +105,7 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
         )
     seconds = time.monotonic() - start
     if pruned:
-        _mark_pruned(Path(candidate.job.hydra.runtime.output_dir), pruned[0])
+        _mark_pruned(folder, pruned[0])
         return Outcome(TrialState.PRUNED, seconds)
     try:
         with redirect_stderr(StringIO()):  # to which Hydra writes what `Outcome` tells as well
@@ -112,8 +113,20 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
         return _success(returned, len(session.settings.directions), seconds)
     except Exception as error:
         if (refused := of_full_disk(error)) is not None:
-            raise refused from None  # no fault of the trial's
+            with _named(folder):
+                raise refused from None  # no fault of the trial's
         return Outcome.failure(error, seconds)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Name a trial's folder in what a disk refuses without saying where."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(folder)
+        raise
 
 
 class _InPlaceOf:
