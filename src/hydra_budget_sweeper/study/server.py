@@ -66,7 +66,8 @@ def open_database(url: str) -> BaseStorage:
 
     What it cannot do is a `SweepError` of one sentence, then and later.
     """
-    return optuna.storages.get_storage(_PatientStorage(url))
+    with _told(url):
+        return optuna.storages.get_storage(_PatientStorage(url))
 
 
 @contextmanager
@@ -161,10 +162,11 @@ def _told(url: str) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         reason = without_password(str(getattr(cause, "orig", None) or cause), url)
+        full = getattr(getattr(cause, "orig", None), "sqlite_errorcode", 0) & 0xFF
+        advice = "Make room" if full == sqlite3.SQLITE_FULL else "Mend it, or put a copy back"
         raise SweepError(
             f"hydra.sweeper.storage={without_password(url)} cannot be used: "
-            f"{' '.join(reason.split())[:300]}. Mend it, or put a copy back; then the same command "
-            "goes on."
+            f"{' '.join(reason.split())[:300]}. {advice}; then the same command goes on."
         ) from None
 
 
