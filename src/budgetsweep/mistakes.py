@@ -54,7 +54,7 @@ def _is_of_command_line(error: Exception) -> bool:
 def _job_folder(error: Exception) -> str | None:
     """The folder of the job in which a disk refused something without saying where."""
     for frame in _frames(error):
-        if frame.f_code.co_name == "run_job":  # Hydra's, which writes the configuration itself
+        if frame.f_code.co_name == "_run_job":  # Hydra's, which writes the configuration itself
             return frame.f_locals.get("output_dir")
     return None
 

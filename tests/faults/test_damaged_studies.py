@@ -96,7 +96,7 @@ def test_a_damaged_database_is_told(kind: str, seed: int, with_database: Path) -
     damage(folder / "study.db", kind, seed)
     ended = swept(folder, 4, database(folder))
     if ended.code == 0:  # a page that nobody reads
-        assert kind == "flipped"
+        assert kind in ("flipped", "cut", "tail lost")
         check_right(folder, 4)
     else:
         ended.check_told(str(folder))
