@@ -113,7 +113,7 @@ def test_a_folder_that_is_read_only_is_told(finished: Path, disk: Path) -> None:
             budgetsweep("export", run, "--format", "torch"),
             bowl(sweep, *SPACE, "hydra.sweeper.n_trials=7"),
             bowl(disk / "other", *SPACE),
-            budgetsweep("replicate", sweep, "--seeds", "2"),
+            budgetsweep("replicate", run, "--seeds", "2"),
         ):
             ended.check_told(str(disk))
         drawing = Image.new("L", (28, 28), 0)

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +30,8 @@ SWEEP = (
     "hydra.sweeper.retry_overrides=['resume=true']",
 )  # fmt: skip
 
+TOLD = Path(tempfile.gettempdir()) / f"told-by-the-killed-{os.getpid()}"
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(14400)]
 
 
@@ -43,6 +46,7 @@ def begun(function: Callable[[], object]) -> int:
         sys.stderr = os.fdopen(2, "w", closefd=False)
         try:
             ended = function()
+            TOLD.write_text(getattr(ended, "err", ""))
             os._exit(getattr(ended, "code", 0))
         finally:
             os._exit(70)
@@ -56,7 +60,7 @@ def killed(function: Callable[[], object], rng: random.Random, longest: float) -
     while time.monotonic() < until:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            assert os.waitstatus_to_exitcode(status) == 0
+            assert os.waitstatus_to_exitcode(status) == 0, TOLD.read_text()
             return False
         time.sleep(0.005)
     os.killpg(child, signal.SIGKILL) if os.getpgid(child) == child else os.kill(child, 9)
