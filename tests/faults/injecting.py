@@ -8,9 +8,10 @@ import random
 import runpy
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,11 @@ APPS = Path(__file__).parents[1] / "sweeper" / "apps"
 
 DAMAGES = ("emptied", "cut", "tail lost", "flipped", "text", "other JSON", "picture", "folder")
 _PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+
+def slow_but(fast: Sequence[Any], every: Sequence[Any]) -> list[Any]:
+    """All parameters of a test, those that are not `fast` to be run by -m slow alone."""
+    return [p if p in fast else pytest.param(p, marks=pytest.mark.slow) for p in every]
 
 
 def damage(path: Path, kind: str, seed: int = 0) -> None:

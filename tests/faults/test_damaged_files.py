@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import train
-from injecting import DAMAGES, budgetsweep, content, copy_of, damage
+from injecting import DAMAGES, budgetsweep, content, copy_of, damage, slow_but
 from PIL import Image, ImageDraw
 
 from budgetsweep import tensors
@@ -105,7 +105,7 @@ def test_results_are_made_again_from_the_checkpoint(
     torch.testing.assert_close(made, whole, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("kind", slow_but(["cut"], DAMAGES))
 @pytest.mark.parametrize(
     "name", ["summary.json", "metrics.csv", "model.pt", ".hydra/config.yaml", "checkpoint.pt"]
 )

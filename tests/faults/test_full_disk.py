@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL, train
-from injecting import bowl, budgetsweep, content, copy_of, fill, small_disk
+from injecting import bowl, budgetsweep, content, copy_of, fill, slow_but, small_disk
 from PIL import Image, ImageDraw
 from sweeping import FORKSERVER, environment, summary
 from sweeping import command as command_of
@@ -40,7 +40,7 @@ def half_written(folder: Path) -> list[str]:
     return [name for name in content(folder) if Path(name).name.startswith((".model", ".check", ".summ", ".metr", ".leader", ".sweep"))]  # fmt: skip
 
 
-@pytest.mark.parametrize("room", range(0, 104, 8))
+@pytest.mark.parametrize("room", slow_but([8, 40], range(0, 104, 8)))
 def test_a_run_ends_with_the_files_name_and_goes_on(room: int, finished: Path, disk: Path) -> None:
     """Whatever the file is at which the room ends."""
     big = fill(disk)
@@ -58,7 +58,7 @@ def test_a_run_ends_with_the_files_name_and_goes_on(room: int, finished: Path, d
     torch.testing.assert_close(made, whole, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("room", [0, 4, 8, 12, 16, 24, 32, 48, 64])
+@pytest.mark.parametrize("room", slow_but([24], [0, 4, 8, 12, 16, 24, 32, 48, 64]))
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])
 def test_a_sweep_loses_no_trial(
     storage: str, room: int, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,7 +173,7 @@ def test_a_run_without_an_output_ends_as_any(finished: Path, tmp_path: Path) -> 
     assert told.read_text() == ""
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", slow_but([">&-"], ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]))
 def test_a_sweep_without_its_streams_ends_as_any(closed: str, tmp_path: Path) -> None:
     """A file that took the number of a stream would get what is said."""
     line = shlex.join(
