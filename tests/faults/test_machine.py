@@ -82,12 +82,12 @@ def test_a_worker_that_stands_still_longer_than_its_lease_goes_on(tmp_path: Path
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
     sweep = start(folder, "x=interval(-5,5)", FORKSERVER, "hydra.sweeper.n_jobs=2", "steps=4", "seconds=0.4",
                   "hydra.sweeper.n_trials=8", "hydra.sweeper.lease=1", f"trace={trace}")  # fmt: skip
-    wait_for(lambda: trace.exists() and len(traced(trace)) > 3)
+    wait_for(lambda: trace.exists() and len(traced(trace)) > 3, seconds=240)
     still = worker_processes(sweep.pid)[0]
     os.kill(still, signal.SIGSTOP)
     time.sleep(4)
     os.kill(still, signal.SIGCONT)
-    assert sweep.wait(timeout=120) == 0
+    assert sweep.wait(timeout=600) == 0
     rows = leaderboard(folder)
     assert summary(folder)["trained"] == len(rows) == 8
     ends = [number for what, number, _ in traced(trace) if what == "end"]

@@ -8,6 +8,7 @@ SQLite's file may be held by another program, or its disk be full: that is waite
 import hashlib
 import itertools
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.storage_url import without_password
 
 PATIENCE = 300  # seconds that a server may be away
-_PAUSE = 0.5  # seconds between two tries
+_PAUSE = 0.5  # seconds between two tries, at most
 # What of SQLite passes by itself: held by another, or no room on the disk.
 _SQLITE_WAITS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 _GRACE = 1.0  # seconds for who held a lock when its server went to end what it was writing
@@ -121,7 +122,8 @@ def _insist(ask: Callable[[], _T]) -> tuple[_T, int]:
         except (SQLAlchemyError, StorageInternalError) as error:
             if not _is_away(error) or time.monotonic() > until:
                 raise
-            time.sleep(_PAUSE)
+            # Of two that write to SQLite's file at once the second need not wait for long.
+            time.sleep(random.uniform(0.5, 1) * min(_PAUSE, 0.01 * 2**tries))
 
 
 def _is_away(error: BaseException) -> bool:
