@@ -10,12 +10,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from budgetsweep.errors import UserError
 from hydra_budget_sweeper.files import write_text
 
 
 def cache_dir() -> Path:
     """`$XDG_CACHE_HOME/budgetsweep`, by default in ~/.cache: what can be made again at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "budgetsweep"
+
+
+def read_json(path: Path) -> Any:
+    """A file's JSON.
+
+    Raises:
+        UserError: it is missing, unreadable or no JSON; says so without an advice.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None
 
 
 def write_json(path: Path, value: Any) -> None:

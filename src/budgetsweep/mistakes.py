@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,6 +33,10 @@ def told_in_words() -> Iterator[None]:
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(described(error))
+    except OSError as error:
+        if error.filename is None and HydraConfig.initialized():  # of a file that Hydra writes
+            error.filename = HydraConfig.get().runtime.output_dir
+        raise
     except ValueError as error:
         if not _is_of_command_line(error):
             raise

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from composing import compose
 from torch import Tensor, nn
 
+from budgetsweep import tensors
 from budgetsweep.config import Config
 from budgetsweep.data import Dataset, Images, load
 from budgetsweep.data.pixels import normalize, to_unit
@@ -598,7 +599,7 @@ def test_a_checkpoint_whose_writing_fails_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, {"epoch": 1})
+    tensors.save(path, {"epoch": 1})
     before = path.read_bytes()
 
     def full(state: Any, file: Any) -> None:
@@ -607,7 +608,7 @@ def test_a_checkpoint_whose_writing_fails_leaves_the_one_before(
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="no space"):
-        checkpoint.save(path, {"epoch": 2})
+        tensors.save(path, {"epoch": 2})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

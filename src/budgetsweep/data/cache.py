@@ -9,16 +9,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from budgetsweep import tensors
+from budgetsweep.errors import UserError
 from budgetsweep.files import cache_dir
-from hydra_budget_sweeper.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +31,16 @@ def load(path: Path, unchanged: Callable[[Any], bool]) -> dict[str, Any] | None:
     """What is kept at a place, if what it was made from is unchanged; else None."""
     try:
         # Mapped, not read: the workers of a sweep share the memory.
-        kept: dict[str, Any] = torch.load(path, mmap=True, weights_only=True)
+        kept: dict[str, Any] = tensors.load(path, mmap=True)
         return kept if unchanged(kept.pop("files")) else None
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):
+    except (UserError, AttributeError, KeyError, TypeError):  # damaged, or of another program
         return None
 
 
 def save(path: Path, files: Any, **content: Any) -> None:
     """Keep tensors, with what tells of a change in the files that they were made from."""
     try:
-        write_atomic(path, lambda file: torch.save({"files": files, **content}, file))
+        tensors.save(path, {"files": files, **content})
     except OSError as error:
         log.debug("%s is not kept: %s", path, error)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from budgetsweep import tensors
 from budgetsweep.config import Config, to_config
 from budgetsweep.errors import UserError
-from budgetsweep.folders import CONFIG, LEADERBOARD, MODEL, SUMMARY
+from budgetsweep.files import read_json
+from budgetsweep.folders import CHECKPOINT, CONFIG, LEADERBOARD, MODEL, SUMMARY
 from budgetsweep.network.factory import build_model
 from budgetsweep.network.modules import Network
 
@@ -38,22 +39,36 @@ def load_run(folder: Path) -> SavedRun:
         UserError: a file is missing or unreadable, or they do not belong together.
     """
     folder = winner(folder) if (folder / LEADERBOARD).exists() else folder
-    config, summary = _read_config(folder), _read_json(folder / SUMMARY)
+    config = _read_config(folder)
+    of_summary, of_weights = _existing(folder / SUMMARY), _existing(folder / MODEL)
+    with _advised():
+        summary = read_json(of_summary)
+        names = _read_into(config, summary, of_summary)
+        weights = tensors.load(of_weights)
     try:
-        config.model.width_multiplier = summary["width_multiplier"]
+        network = build_model(config.model, config.data)
+        network.load_state_dict(weights)
+    except (UserError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder / MODEL} does not fit {CONFIG} and {SUMMARY}: {reason}") from None
+    return SavedRun(folder, config, network.eval(), names, summary)
+
+
+def _read_into(config: Config, summary: Any, path: Path) -> tuple[str, ...]:
+    """Take what the data decided from a run's summary; the names of the classes."""
+    try:
+        config.model.width_multiplier = float(summary["width_multiplier"])
         names = tuple(map(str, summary["class_names"]))
         config.data.classes = len(names)
-        for key in ("channels", "mean", "std"):  # what the configuration may leave to the data
-            setattr(config.data, key, summary.get(key, getattr(config.data, key)))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY}: is no summary of a run ({error!r}).") from None
-    network = build_model(config.model, config.data)
-    try:
-        network.load_state_dict(_read_weights(folder / MODEL))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder / MODEL} does not fit {CONFIG}: {reason}") from None
-    return SavedRun(folder, config, network.eval(), names, summary)
+        data = config.data  # which may leave these to the images
+        data.channels = int(summary.get("channels", data.channels))
+        data.mean = list(map(float, summary.get("mean", data.mean)))
+        data.std = list(map(float, summary.get("std", data.std)))
+        if not len(data.mean) == len(data.std) == data.channels or min(data.std) <= 0:
+            raise ValueError(f"mean={data.mean}, std={data.std} of {data.channels} channels")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no summary of a run: {error!r}.") from None
+    return names
 
 
 def winner(sweep: Path) -> Path:
@@ -62,9 +77,16 @@ def winner(sweep: Path) -> Path:
     Raises:
         UserError: no trial is complete yet.
     """
-    for trial in _read_json(sweep / LEADERBOARD):
-        if trial.get("rank") == 1 and trial.get("folder"):
-            return sweep / str(trial["folder"])
+    path = sweep / LEADERBOARD
+    try:
+        for trial in read_json(path):
+            if trial.get("rank") == 1 and trial.get("folder"):
+                return sweep / str(trial["folder"])
+    except (UserError, AttributeError, TypeError) as error:
+        reason = str(error) if isinstance(error, UserError) else f"{path} is no leaderboard."
+        raise UserError(
+            f"{reason} The sweep's own command on this folder writes it anew; or name a run's folder."
+        ) from None
     raise UserError(f"{sweep}: no trial of this sweep is complete yet; name a run's folder.")
 
 
@@ -72,7 +94,7 @@ def _read_config(folder: Path) -> Config:
     path = _existing(folder / CONFIG)
     try:
         cfg = OmegaConf.load(path)
-        if not isinstance(cfg, DictConfig):
+        if not isinstance(cfg, DictConfig) or "model" not in cfg:
             raise UserError("it is no run's configuration.")
         return to_config(cfg)
     except (
@@ -83,31 +105,26 @@ def _read_config(folder: Path) -> Config:
         OmegaConfBaseException,
     ) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read: {reason}") from None
+        raise UserError(f"{path} cannot be read: {reason} {_AGAIN}") from None
 
 
-def _read_json(path: Path) -> Any:
+_AGAIN = (
+    "The run's own command with its folder as hydra.run.dir and resume=true writes it anew, from "
+    f"{CHECKPOINT}."
+)
+
+
+@contextmanager
+def _advised() -> Iterator[None]:
+    """Add to what cannot be read in a run's folder how to have it again."""
     try:
-        return json.loads(_existing(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} cannot be read: {error}") from None
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        weights: dict[str, torch.Tensor] = torch.load(
-            _existing(path), map_location="cpu", weights_only=True
-        )
-        return weights
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise UserError(f"{path} cannot be read ({reason}); train the run again.") from None
+        yield
+    except UserError as error:
+        raise UserError(f"{error} {_AGAIN}") from None
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
+    if not path.exists():
         raise UserError(
             f"{path} is missing: no finished run there. Name the folder that the training's last "
             "line names, or a sweep's."

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from budgetsweep import tensors
 from budgetsweep.config import Config
 from budgetsweep.errors import UserError
 from budgetsweep.folders import CHECKPOINT
-from hydra_budget_sweeper.files import write_atomic
 
 # Settings that may differ between a run and its continuation: what is told and where things lie,
 # and how the same sums are computed. Threads, and torch's compiler, change their last bits; the
@@ -42,11 +40,6 @@ def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint or weights atomically."""
-    write_atomic(path, lambda file: torch.save(state, file))
-
-
 def load(folder: Path, config: Config) -> dict[str, Any] | None:
     """The checkpoint in `folder`, or None where there is none.
 
@@ -59,10 +52,9 @@ def load(folder: Path, config: Config) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # other programs' bytes make unpickling raise anything
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} cannot be read ({reason}); remove it to start anew.") from None
+        state = tensors.load(path)
+    except UserError as error:
+        raise UserError(f"{error} Remove it to start anew.") from None
     if not (
         isinstance(state, dict) and state.keys() >= _PARTS and isinstance(state["identity"], dict)
     ):

@@ -47,3 +47,10 @@ def seed_everything(seed: int, epoch: int) -> None:
     """Seed torch for one epoch of one run; epoch -1 is the initialization."""
     # Knuth's multiplicative hash keeps the streams of neighbouring seeds and epochs apart.
     torch.manual_seed((seed * 2_654_435_761 + epoch + 1) % 2**63)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception came of memory that was refused; on a CPU torch has no class for that."""
+    told = "can't allocate memory", "not enough memory"
+    out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return out or any(words in str(error) for words in told)

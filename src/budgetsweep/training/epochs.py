@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from budgetsweep import tensors
 from budgetsweep.data import Dataset, Images
 from budgetsweep.folders import CHECKPOINT
 from budgetsweep.network.cost import Cost
-from budgetsweep.training import checkpoint
 from budgetsweep.training.early_looks import look, look_steps, sample
 from budgetsweep.training.evaluation import Evaluation, evaluate
 from budgetsweep.training.tracking import Tracker, progress_bar
@@ -85,15 +85,9 @@ class Run:
 
     def end_epoch(self, train_loss: float, seconds: float) -> None:
         """Validate, log, save and report, after an epoch that took `seconds`."""
-        trainer, validation = self.trainer, self.dataset.validation
+        trainer, looked = self.trainer, None
         self.clock.train += seconds
-        found = looked = None
-        if validation is not None:
-            found = self._evaluated(
-                lambda: evaluate(trainer.result, validation, trainer.config, trainer.fmt),
-                trainer.epoch, trainer.steps_per_epoch,
-            )  # fmt: skip
-        self.validated = found
+        found = self.validate()
         # After the last epoch there is nothing left to save.
         if self._compared and trainer.epoch < trainer.config.trainer.epochs:
             looked = self._look(trainer.epoch, trainer.steps_per_epoch)
@@ -101,6 +95,17 @@ class Run:
         self._save()
         if looked:
             self._tell(looked, trainer.epoch * trainer.steps_per_epoch)
+
+    def validate(self) -> Evaluation | None:
+        """Judge the network as it is kept by all validation images, if there are any."""
+        trainer, validation = self.trainer, self.dataset.validation
+        if validation is None:
+            return None
+        self.validated = self._evaluated(
+            lambda: evaluate(trainer.result, validation, trainer.config, trainer.fmt),
+            trainer.epoch, trainer.steps_per_epoch,
+        )  # fmt: skip
+        return self.validated
 
     def _tell(self, found: Evaluation, steps: int) -> None:
         assert self.report
@@ -154,7 +159,7 @@ class Run:
             "clock": dataclasses.asdict(self.clock),
             "rows": self.tracker.rows,
         }
-        checkpoint.save(self.tracker.folder / CHECKPOINT, state)
+        tensors.save(self.tracker.folder / CHECKPOINT, state)
 
 
 class _Epoch:

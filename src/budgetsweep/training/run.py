@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -10,15 +9,21 @@ from typing import Any
 
 import torch
 
-from budgetsweep.config import Config
+from budgetsweep import tensors
+from budgetsweep.config import OBJECTIVES, Config
 from budgetsweep.data import Dataset, load, normalization, resolve
-from budgetsweep.errors import UserError
-from budgetsweep.files import write_json
+from budgetsweep.errors import SettingError, UserError
+from budgetsweep.files import read_json, write_json
 from budgetsweep.folders import CHECKPOINT, MODEL, SUMMARY
 from budgetsweep.network.budget import enforce, refuse_single_values
 from budgetsweep.network.factory import build_model
 from budgetsweep.training import checkpoint
-from budgetsweep.training.device import choose_device, keep_memory, seed_everything
+from budgetsweep.training.device import (
+    choose_device,
+    is_out_of_memory,
+    keep_memory,
+    seed_everything,
+)
 from budgetsweep.training.epochs import Clock, Reporter, Run
 from budgetsweep.training.number_format import Format, choose_format
 from budgetsweep.training.summary import closing, describe, summarize
@@ -52,14 +57,24 @@ def run(
 
     Raises:
         BudgetError: the network is over budget; nothing was read or written.
+        SettingError: the memory does not suffice.
         UserError: other mistakes in the configuration or the data.
     """
     if config.trainer.test is None:
         config.trainer.test = not sweeping
-    if begun := _open(config, folder, threads, report):
-        begun.train()
-        _finish(begun)
-    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    try:
+        if begun := _open(config, folder, threads, report):
+            begun.train()
+            _finish(begun)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise SettingError(
+            "trainer.batch_size", config.trainer.batch_size, "there is not enough memory to train this "
+            f"network on so many images of {config.data.size}×{config.data.size} pixels at a time.",
+            "Take fewer, or narrower rows. What was trained is kept: resume=true goes on.",
+        ) from None  # fmt: skip
+    summary: dict[str, Any] = read_json(folder / SUMMARY)
     return summary
 
 
@@ -104,10 +119,21 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
 
 
 def _is_finished(folder: Path, config: Config) -> bool:
-    """Whether there is nothing left to do: trained, and the test set read if it is to be."""
+    """Whether there is nothing left to do: trained, and the test set read if it is to be.
+
+    A summary, or weights, that were damaged since are made again from the checkpoint.
+    """
     if not (folder / SUMMARY).exists():
         return False
-    summary = json.loads((folder / SUMMARY).read_text())
+    try:
+        summary = read_json(folder / SUMMARY)
+        tensors.load(folder / MODEL)
+    except UserError as error:
+        log.warning("%s It is made again from %s.", error, CHECKPOINT)
+        return False
+    if not isinstance(summary, dict) or not summary.keys() >= {*OBJECTIVES, "test_accuracy"}:
+        log.warning("%s is no summary; it is made again from %s.", folder / SUMMARY, CHECKPOINT)
+        return False
     return not config.trainer.test or summary["test_accuracy"] is not None
 
 
@@ -137,8 +163,10 @@ def _trainer(
 def _finish(run: Run) -> None:
     """Write the weights and the summary; reads the test set if the run is to."""
     folder, weights = run.tracker.folder, run.trainer.result.state_dict()
+    if run.validated is None:  # nothing was left to train
+        run.validate()
     summary = summarize(run)
-    checkpoint.save(folder / MODEL, {k: v.cpu() for k, v in weights.items()})
+    tensors.save(folder / MODEL, {k: v.cpu() for k, v in weights.items()})
     write_json(folder / SUMMARY, summary)
     for line in closing(summary, folder):
         log.info("%s", line)

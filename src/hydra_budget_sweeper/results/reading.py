@@ -136,10 +136,7 @@ def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
     try:
         store = _open(folder, storage)
         if store is not None:
-            directions = tuple(d.name.lower() for d in store.directions)
-            names = tuple(store.study().metric_names or ())
-            trials = tuple(_from_study(folder, store))
-            return SweepResults(folder, trials, directions, status, names)
+            return _read_study(folder, store, status)
     except _Unreachable as error:
         unread = str(error)
         if storage is not None or not (folder / LEADERBOARD).exists():
@@ -151,6 +148,17 @@ def read_sweep(folder: str | Path, storage: str | None = None) -> SweepResults:
     named = [d for d in status.get("directions", ()) if d in ("minimize", "maximize")]
     directions = tuple(named) if named else ("minimize",) * max(1, n_values)
     return SweepResults(folder, trials, directions, status, unread=unread)
+
+
+def _read_study(folder: Path, store: StudyStore, status: dict[str, Any]) -> SweepResults:
+    try:
+        directions = tuple(d.name.lower() for d in store.directions)
+        names = tuple(store.study().metric_names or ())
+        trials = tuple(_from_study(folder, store))
+    except Exception as error:  # a damaged database's, or values that no sweep writes
+        told = " ".join(without_password(str(error) or repr(error)).split())[:300]
+        raise _Unreachable(f"The study of {folder} cannot be read: {told}") from None
+    return SweepResults(folder, trials, directions, status, names)
 
 
 def open_sweep(folder: str | Path, storage: str | None = None) -> BaseStorage:

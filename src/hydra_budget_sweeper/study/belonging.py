@@ -15,7 +15,7 @@ from typing import Any
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.study.place import MARK, WORKERS, StudyPlace, mark_of
+from hydra_budget_sweeper.study.place import JOURNAL, MARK, WORKERS, StudyPlace, mark_of
 from hydra_budget_sweeper.study.server import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 
@@ -37,8 +37,14 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
     """
     mark = mark_of(place.folder)
     name, storage = mark.get("study"), mark.get("storage")
-    if not mark or (place.storage is None and storage is None):
+    in_folder = place.storage is None and storage is None
+    if not mark or (in_folder and (exists or name != place.name)):
         return
+    if in_folder:
+        raise SweepError(
+            f"{place.folder / JOURNAL} does not hold the study of the sweep in this folder, {name}: "
+            f"it was emptied, or another's. Put it back. {_ELSEWHERE}"
+        )
     if not exists and (name, storage) == (place.name, place.shown_storage):
         raise SweepError(
             f"{place.folder} holds a sweep whose {place} is not there. A relative path counts from "

@@ -32,6 +32,7 @@ FULL_DISK_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_BEGINS = b'{"op_code":'  # each line of a journal
 _FINISHED = {1, 2, 3}  # COMPLETE, PRUNED, FAIL
 
 
@@ -44,6 +45,7 @@ class SweepJournal(JournalFileBackend):
         self._patience = FULL_DISK_SECONDS
         with self._locked() as file:
             if _whole_length(file) < _length(file):
+                _refuse_other(path, file)
                 self._mend(file)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -157,6 +159,17 @@ def _ends_with_newline(file: BinaryIO) -> bool:
         return True
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
+
+
+def _refuse_other(path: Path, file: BinaryIO) -> None:
+    """Keep a file of which no line is a journal's; a kill may leave the beginning of the first."""
+    file.seek(0)
+    begins = file.read(len(_BEGINS))
+    if _whole_length(file) == 0 and not (begins and _BEGINS.startswith(begins)):
+        raise SweepError(
+            f"{path} cannot be read as a study: it is no journal. Put the study's own file back, or "
+            "take another folder (hydra.sweep.dir)."
+        )
 
 
 def _whole_length(file: BinaryIO) -> int:

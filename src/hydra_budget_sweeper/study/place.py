@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.journal import journal_storage
-from hydra_budget_sweeper.study.server import on_server, open_server
+from hydra_budget_sweeper.study.server import is_database, open_database
 
 JOURNAL = "study.journal"
 WORKERS = ".workers"
@@ -44,9 +44,11 @@ class StudyPlace:
         if self.storage is None:
             return journal_storage(self.folder / JOURNAL)
         try:
-            if on_server(self.storage):
-                return open_server(self.storage)
+            if is_database(self.storage):
+                return open_database(self.storage)
             return optuna.storages.get_storage(self.storage)
+        except SweepError:
+            raise
         except Exception as error:
             told = without_password(str(error), self.storage)
             raise SweepError(

@@ -1,12 +1,14 @@
-"""A study in a server's database (PostgreSQL, MySQL): a lock for all who know it, and patience.
+"""A study in a database: a lock for all who know a server's (PostgreSQL, MySQL), and patience.
 
 A server may be restarted in the middle of a sweep. What was asked of it meanwhile is asked again
 until it is back; what had been written just before its end, and is refused the second time, counts.
+SQLite's file may be held by another program, or its disk be full: that is waited for alike.
 """
 
 import hashlib
 import itertools
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,8 +28,13 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.storage_url import without_password
+
 PATIENCE = 300  # seconds that a server may be away
 _PAUSE = 0.5  # seconds between two tries
+# What of SQLite passes by itself: held by another, or no room on the disk.
+_SQLITE_WAITS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 _GRACE = 1.0  # seconds for who held a lock when its server went to end what it was writing
 
 # By the dialect of a storage URL: how to take a lock by its key, and to let go of it. Both end with
@@ -49,8 +56,16 @@ def on_server(url: str | None) -> bool:
     return _dialect(url or "") in _LOCKS
 
 
-def open_server(url: str) -> BaseStorage:
-    """Open a server's storage, which waits for a server that is away."""
+def is_database(url: str) -> bool:
+    """Return whether a storage is a database's, a server's or SQLite's file."""
+    return on_server(url) or _dialect(url) == "sqlite"
+
+
+def open_database(url: str) -> BaseStorage:
+    """Open a database's storage, which waits for a server that is away.
+
+    What it cannot do is a `SweepError` of one sentence, then and later.
+    """
     return optuna.storages.get_storage(_PatientStorage(url))
 
 
@@ -111,6 +126,9 @@ def _insist(ask: Callable[[], _T]) -> tuple[_T, int]:
 
 def _is_away(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    code = getattr(getattr(cause, "orig", None), "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in _SQLITE_WAITS
     lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
     # The last, where Optuna asks once more in the transaction that a lost connection broke.
     return lost or isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
@@ -128,10 +146,26 @@ def _patient(storage: type[_T]) -> type[_T]:
 
 def _insisting(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def insisting(*args: Any, **kwargs: Any) -> Any:
-        return _insist(lambda: method(*args, **kwargs))[0]
+    def insisting(self: RDBStorage, *args: Any, **kwargs: Any) -> Any:
+        with _told(self.url):
+            return _insist(lambda: method(self, *args, **kwargs))[0]
 
     return insisting
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Tell in a sentence what a database cannot do."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        reason = without_password(str(getattr(cause, "orig", None) or cause), url)
+        raise SweepError(
+            f"hydra.sweeper.storage={without_password(url)} cannot be used: "
+            f"{' '.join(reason.split())[:300]}. Mend it, or put a copy back; then the same command "
+            "goes on."
+        ) from None
 
 
 @_patient
@@ -150,4 +184,5 @@ class _PatientStorage(RDBStorage):
                     return True  # only the answer had got lost
                 raise
 
-        return _insist(told)[0]
+        with _told(self.url):
+            return _insist(told)[0]

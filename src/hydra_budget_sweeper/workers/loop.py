@@ -13,6 +13,7 @@ from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError, faults_of
+from hydra_budget_sweeper.files import described
 from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
@@ -193,7 +194,8 @@ class TrialLoop:
                 return
             if isinstance(error, SweepError | OSError):  # no fault of the trial's
                 self.store.put_back(owner, number)
-                self.store.stop(self.plan.run, Stop(str(error)))
+                told = described(error) if isinstance(error, OSError) else str(error)
+                self.store.stop(self.plan.run, Stop(told))
             elif isinstance(error, Exception):
                 told = f"{type(error).__name__}: {error}"
                 self.store.fail(owner, number, told, traceback.format_exc())

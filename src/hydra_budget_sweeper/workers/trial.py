@@ -24,6 +24,7 @@ from optuna.trial import Trial, TrialState
 
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import FunctionError
+from hydra_budget_sweeper.files import of_full_disk
 from hydra_budget_sweeper.reporting import reporting_to
 from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 from hydra_budget_sweeper.workers.session import Session
@@ -63,7 +64,11 @@ class TrialTimeout(RuntimeError):
 
 
 def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown) -> Outcome:
-    """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker."""
+    """Run the task by Hydra's `run_job`; an exception in it ends this trial, not the worker.
+
+    Raises:
+        OSError: The disk is full: the trial is to be run again once there is room.
+    """
     start = time.monotonic()
     pruned: list[str] = []
 
@@ -88,7 +93,8 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
             session.interrupts.insist()
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
 
-    with session.job():
+    folder = Path(candidate.job.hydra.runtime.output_dir)
+    with session.job(), _named(folder):
         spare_copies(candidate.job, session.context)
         job = run_job(
             task_function=_InPlaceOf(session.task, guarded),
@@ -99,14 +105,28 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
         )
     seconds = time.monotonic() - start
     if pruned:
-        _mark_pruned(Path(candidate.job.hydra.runtime.output_dir), pruned[0])
+        _mark_pruned(folder, pruned[0])
         return Outcome(TrialState.PRUNED, seconds)
     try:
         with redirect_stderr(StringIO()):  # to which Hydra writes what `Outcome` tells as well
             returned = job.return_value
         return _success(returned, len(session.settings.directions), seconds)
     except Exception as error:
+        if (refused := of_full_disk(error)) is not None:
+            with _named(folder):
+                raise refused from None  # no fault of the trial's
         return Outcome.failure(error, seconds)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Name a trial's folder in what a disk refuses without saying where."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(folder)
+        raise
 
 
 class _InPlaceOf:

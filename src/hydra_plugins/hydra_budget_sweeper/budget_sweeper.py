@@ -32,6 +32,7 @@ class BudgetSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         from hydra_budget_sweeper.errors import SweepError
+        from hydra_budget_sweeper.files import described, of_disk
         from hydra_budget_sweeper.results.screen import Screen
 
         try:
@@ -42,6 +43,10 @@ class BudgetSweeper(Sweeper):
                 run_sweep(settings_from(self._settings), arguments, screen, **self._setup)
         except SweepError as error:
             raise SystemExit(str(error)) from None
+        except OSError as error:
+            if of_disk(error) is None:
+                raise
+            raise SystemExit(described(error)) from None
         except KeyboardInterrupt:  # later ones are the sweep's business
             print("Interrupted before the first trial.", file=sys.stderr)
             raise SystemExit(130) from None

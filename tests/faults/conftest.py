@@ -1,0 +1,35 @@
+"""A finished run, one that was interrupted, and a finished sweep; tests damage copies of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from injecting import budgetsweep, copy_of
+
+SMALL = (
+    "data=digits", "data.limit=64", "data.validation=64", "model=tiny", "trainer.epochs=2",
+    "trainer.batch_size=16", "trainer.precision=fp32", "trainer.memory_format=contiguous",
+    "trainer.threads=1", "trainer.device=cpu", "trainer.progress=false",
+)  # fmt: skip
+
+
+def train(folder: Path, *overrides: str):
+    return budgetsweep("train", *SMALL, f"hydra.run.dir={folder}", *overrides)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    ended = train(folder)
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def half(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run as a kill leaves it after its last checkpoint."""
+    folder = copy_of(finished, tmp_path_factory.mktemp("half") / "run")
+    (folder / "summary.json").unlink()
+    (folder / "model.pt").unlink()
+    return folder
