@@ -105,7 +105,9 @@ class Slurm:
 
     def jobs(self, state: str = "running") -> list[str]:
         """The ids of the jobs in a state, those of an array each by its own."""
-        return self.ask("squeue", "--noheader", "--array", f"--states={state}", "--format=%i").split()
+        return self.ask(
+            "squeue", "--noheader", "--array", f"--states={state}", "--format=%i"
+        ).split()
 
     def _start(self, *words: str) -> None:
         with open(self.folder / f"{words[0]}.out", "wb") as out:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -35,7 +36,7 @@ class Worker:
     def __init__(self, task: TaskFunction, context: HydraContext) -> None:
         self.task = task
         self.context = context
-        self.place = os.getcwd()
+        self.place = Path.cwd()
 
     @property
     def __wrapped__(self) -> TaskFunction:
