@@ -19,12 +19,12 @@ import os
 import shlex
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
 
 from budgetsweep import __version__
 from hydra_budget_sweeper.files import described, of_disk
+from hydra_budget_sweeper.streams import drop_output, have_streams, reader_left
 
 # name → the function that it calls, and what the list says of it
 COMMANDS = {
@@ -68,7 +68,7 @@ def main() -> None:
 
     The command finds a command line of its own in `sys.argv`, after the words that call it.
     """
-    _have_streams()
+    have_streams()
     script, *words = sys.argv
     name = words[0] if words else "--help"
     if name.startswith("-"):
@@ -85,34 +85,16 @@ def main() -> None:
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # who read the output has left
-        _drop_output()
-        sys.exit(1)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            drop_output()
+            sys.exit(1)
         refused = of_disk(error)
         if refused is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        _drop_output()
+        if refused.filename is None:
+            drop_output()
         sys.exit(described(refused))
-
-
-def _have_streams() -> None:
-    """Put nothing in the place of a stream that is closed: the next file would take its number."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nothing, number)
-            if nothing != number:
-                os.close(nothing)
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
-
-
-def _drop_output() -> None:
-    """What the output has not taken yet is not tried again at the interpreter's end."""
-    with suppress(OSError, ValueError):  # a stream of a test has no number
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

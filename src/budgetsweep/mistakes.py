@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -34,8 +35,8 @@ def told_in_words() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(described(error))
     except OSError as error:
-        if error.filename is None and HydraConfig.initialized():  # of a file that Hydra writes
-            error.filename = HydraConfig.get().runtime.output_dir
+        if error.filename is None:
+            error.filename = _job_folder(error)
         raise
     except ValueError as error:
         if not _is_of_command_line(error):
@@ -47,7 +48,18 @@ def told_in_words() -> Iterator[None]:
 
 def _is_of_command_line(error: Exception) -> bool:
     """Whether Hydra itself refuses options that exclude each other."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    return place is not None and place.tb_frame.f_code.co_name == "_run_hydra"
+    return [frame.f_code.co_name for frame in _frames(error)][-1] == "_run_hydra"
+
+
+def _job_folder(error: Exception) -> str | None:
+    """The folder of the job in which a disk refused something without saying where."""
+    for frame in _frames(error):
+        if frame.f_code.co_name == "_run_job":  # Hydra's, which writes the configuration itself
+            return frame.f_locals.get("output_dir")
+    return None
+
+
+def _frames(error: Exception) -> Iterator[FrameType]:
+    """From this module's to where an exception was raised."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        yield frame

@@ -73,6 +73,7 @@ def _called(function: Callable[[], object], *words: str) -> Ended:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", list(words))
+        patch.syspath_prepend(APPS)  # as Python does for a script in it
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 function()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from injecting import DAMAGES, Ended, bowl, budgetsweep, content, copy_of, damage
+from injecting import DAMAGES, Ended, bowl, content, copy_of, damage
 
 from hydra_budget_sweeper import SweepError, read_sweep
 
@@ -75,27 +76,34 @@ def test_a_flipped_bit_in_a_journal_raises_nothing(whole: Path, tmp_path: Path) 
     assert told > 0
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_a_damaged_database_is_told(kind: str, tmp_path: Path) -> None:
-    folder = tmp_path / "sweep"
+@pytest.fixture(scope="session")
+def with_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("database") / "sweep"
     ended = swept(folder, 3, database(folder))
     assert ended.code == 0, ended.err
-    file = folder / "study.db"
-    for seed in range(8 if kind == "flipped" else 1):
-        other = copy_of(folder, tmp_path / f"copy{seed}")
-        damage(file, kind, seed)
-        ended = swept(folder, 5, database(folder))
-        if ended.code == 0:  # a page that nobody reads, or an empty database is no study's
-            assert kind in ("flipped", "emptied")
-            check_right(folder, 5)
-        else:
-            ended.check_told(str(folder))
-        reported = budgetsweep("report", folder)
-        assert "Traceback" not in reported.err
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        folder.rmdir()
-        other.rename(folder)
+    copy_of(folder, folder.with_name("kept"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"), [*((kind, 0) for kind in DAMAGES), *(("flipped", n) for n in range(1, 6))]
+)
+def test_a_damaged_database_is_told(kind: str, seed: int, with_database: Path) -> None:
+    """A study belongs to its folder, so that it is put back there and not copied."""
+    folder = with_database
+    shutil.rmtree(folder)
+    copy_of(folder.with_name("kept"), folder)
+    damage(folder / "study.db", kind, seed)
+    ended = swept(folder, 4, database(folder))
+    if ended.code == 0:  # a page that nobody reads
+        assert kind in ("flipped", "cut", "tail lost")
+        check_right(folder, 4)
+    else:
+        ended.check_told(str(folder))
+    try:
+        assert len(read_sweep(folder).trials) >= 3  # at least by its leaderboard
+    except SweepError as error:
+        pytest.fail(str(error))
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

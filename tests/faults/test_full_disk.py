@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +16,8 @@ import torch
 from conftest import SMALL, train
 from injecting import bowl, budgetsweep, content, copy_of, fill, small_disk
 from PIL import Image, ImageDraw
+from sweeping import FORKSERVER, environment, summary
+from sweeping import command as command_of
 
 from hydra_budget_sweeper.study import journal, server
 
@@ -168,6 +171,20 @@ def test_a_run_without_an_output_ends_as_any(finished: Path, tmp_path: Path) -> 
     )
     torch.testing.assert_close(made, whole, rtol=0, atol=0)
     assert told.read_text() == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_sweep_without_its_streams_ends_as_any(closed: str, tmp_path: Path) -> None:
+    """A file that took the number of a stream would get what is said."""
+    line = shlex.join(
+        command_of(tmp_path / "sweep", *SPACE, FORKSERVER, "hydra.sweeper.n_trials=3")
+    )
+    ended = subprocess.run(
+        f"{line} {closed}", shell=True, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert summary(tmp_path / "sweep")["trained"] == 3
 
 
 def test_a_run_whose_reader_leaves_ends_as_any(finished: Path, tmp_path: Path) -> None:

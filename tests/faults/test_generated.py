@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -80,7 +81,8 @@ OPTIMIZER = st.fixed_dictionaries(
 )
 # What a refusal must name: a setting's key.
 KEY = re.compile(r"\b(model|budget|optimizer|trainer)\.[a-z_]+")
-MANY = [40, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
+NUMBER = int(os.environ.get("FAULTS_CONFIGURATIONS", "1000"))
+MANY = [40, pytest.param(NUMBER, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
 
 
 def configured(model: dict[str, Any], budget: dict[str, Any], optimizer: dict[str, Any]) -> Any:
@@ -146,7 +148,7 @@ def check_counts(config: Any, summary: dict[str, Any], counts: dict[str, int]) -
     network = build_model(fitted, config.data).eval()
     total = sum(p.numel() for p in network.parameters())
     assert summary["parameters"] == cost.parameters == total
-    if counts["trained"] % 8 == 1:
+    if counts["trained"] % 8 == 1 and counts["exported"] < 12:
         data: DataConfig = config.data
         program = trace(network, data)
         assert sum(p.numel() for p in program.parameters()) == total

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.journal import journal_storage
-from hydra_budget_sweeper.study.server import is_database, open_database
+from hydra_budget_sweeper.study.server import is_database, open_database, reason_of
 
 JOURNAL = "study.journal"
 WORKERS = ".workers"
@@ -50,7 +50,7 @@ class StudyPlace:
         except SweepError:
             raise
         except Exception as error:
-            told = without_password(str(error), self.storage)
+            told = reason_of(error, self.storage)
             raise SweepError(
                 f"Cannot open hydra.sweeper.storage={self.shown_storage}: {told}"
             ) from None

@@ -159,13 +159,21 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        reason = without_password(str(getattr(cause, "orig", None) or cause), url)
         raise SweepError(
-            f"hydra.sweeper.storage={without_password(url)} cannot be used: "
-            f"{' '.join(reason.split())[:300]}. Mend it, or put a copy back; then the same command "
-            "goes on."
+            f"hydra.sweeper.storage={without_password(url)} cannot be used: {reason_of(error, url)}"
         ) from None
+
+
+def reason_of(error: Exception, url: str) -> str:
+    """Write what a database's driver says in one line, without the password, and what to do."""
+    cause = (error.__cause__ if isinstance(error, StorageInternalError) else None) or error
+    original = getattr(cause, "orig", None)
+    told = " ".join(without_password(str(original or cause), url).split())[:300]
+    if not isinstance(cause, SQLAlchemyError) or original is None:
+        return told
+    full = getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    advice = "Make room" if full else "Mend it, or put a copy back"
+    return f"{told}. {advice}; then the same command goes on."
 
 
 @_patient

@@ -1,0 +1,33 @@
+"""Standard streams that are closed, or whose reader has left."""
+
+import os
+import select
+import sys
+
+
+def have_streams() -> None:
+    """Put nothing in the place of a stream that is closed: the next file would take its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def reader_left() -> bool:
+    """Return whether who read the output, through a pipe, has gone."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def drop_output() -> None:
+    """Let what the output has not taken yet not be tried again at the interpreter's end."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
