@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from slurm import Slurm
-from sweeping import FORKSERVER, command, environment, hear_interrupts, wait_for
-from traces import assert_exact, happened, steps
+from sweeping import FORKSERVER, wait_for
+from traces import assert_exact, begin, happened, steps, task
 
 # Jobs and sweeps take their time to start where the machine has other things to do.
 PATIENCE = 600.0
@@ -16,23 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 SLURM = "hydra/launcher=slurm"
 JOIN = "hydra.sweeper.join=true"
-
-
-def begin(folder: Path, *overrides: str, log: str = "log") -> subprocess.Popen[bytes]:
-    with open(folder.parent / log, "wb") as file:
-        return subprocess.Popen(
-            command(folder, "x=interval(-5,5)", *overrides), env=environment(),
-            stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=hear_interrupts,
-        )  # fmt: skip
-
-
-def task(trace: Path, n_trials: int, n_steps: int) -> list[str]:
-    """Trials of a second a step that keep a checkpoint."""
-    return [
-        f"trace={trace}", f"steps={n_steps}", f"seconds={n_steps}",
-        f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.retry_overrides=['resume=true']",
-    ]  # fmt: skip
 
 
 def test_a_job_at_its_time_limit_goes_on_with_its_trial(
@@ -61,14 +44,15 @@ def test_preempted_jobs_lose_nothing(
     slurm: Slurm, tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    running.append(sweep := begin(folder, *task(trace, 4, 12), SLURM, "hydra.sweeper.n_jobs=2"))
+    # One worker, which is training at the moment of its step: a job that starts dies of the signal.
+    running.append(sweep := begin(folder, *task(trace, 3, 12), SLURM, "hydra.sweeper.n_jobs=1"))
     for n in (3, 15, 30):
         wait_for(lambda n=n: steps(trace).total() >= n, PATIENCE)
-        slurm.ask("scancel", "--signal=USR2", slurm.jobs()[0])
-        wait_for(lambda: slurm.start_waiting_jobs(), PATIENCE)
+        slurm.ask("scancel", "--signal=USR2", *slurm.jobs())
+        wait_for(slurm.start_waiting_jobs, PATIENCE)
     assert sweep.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-    assert_exact(folder, trace, 4)
-    assert happened(trace, "start").total() == 7
+    assert_exact(folder, trace, 3)
+    assert happened(trace, "start").total() == 6
     assert steps(trace) == dict.fromkeys(steps(trace), 1)
 
 

@@ -1,9 +1,28 @@
-"""What must hold of a sweep on any engine, read off the traces of its tasks and its study."""
+"""Sweeps on any engine, and what must hold of them by the traces of their tasks and the study."""
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
-from sweeping import states, summary, traced
+from sweeping import command, environment, hear_interrupts, states, summary, traced
+
+
+def begin(folder: Path, *overrides: str, log: str = "log") -> subprocess.Popen[bytes]:
+    """Start a sweep in the folder above its own; what it says goes to `log` there."""
+    with open(folder.parent / log, "wb") as file:
+        return subprocess.Popen(
+            command(folder, "x=interval(-5,5)", *overrides), env=environment(),
+            stdout=file, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder.parent,
+            preexec_fn=hear_interrupts,
+        )  # fmt: skip
+
+
+def task(trace: Path, n_trials: int, n_steps: int) -> list[str]:
+    """Trials of a second a step that keep a checkpoint; the trace is named as it is from there."""
+    return [
+        f"trace={trace.name}", f"steps={n_steps}", f"seconds={n_steps}",
+        f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.retry_overrides=['resume=true']",
+    ]  # fmt: skip
 
 
 def happened(trace: Path, what: str) -> Counter[int]:
