@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from sweeping import FORKSERVER, kill_all, wait_for
+from sweeping import kill_all, wait_for
 from traces import assert_exact, begin, happened, steps, task
 
 # Its processes take their time to start where the machine has other things to do.
@@ -77,22 +76,3 @@ def test_a_node_that_dies_costs_no_trial(
     assert happened(trace, "start").total() == 7
     # Its trial went on from its checkpoint: at most the step that was under way is there twice.
     assert steps(trace).total() <= 6 * 20 + 1
-
-
-def test_ray_joins_a_running_sweep_and_leaves_it(
-    cluster: Cluster, tmp_path: Path, running: list[subprocess.Popen]
-) -> None:
-    folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    given = task(trace, 4, 30)
-    running.append(first := begin(folder, *given, FORKSERVER, "hydra.sweeper.n_jobs=1"))
-    wait_for(lambda: happened(trace, "start").total() == 1, PATIENCE)
-    joined = [*given, *cluster.settings, "hydra.sweeper.n_jobs=1", "hydra.sweeper.join=true"]
-    running.append(second := begin(folder, *joined, log="second"))
-    wait_for(lambda: happened(trace, "start").total() >= 2, PATIENCE)
-    theirs = max(happened(trace, "start"))
-    wait_for(lambda: (theirs, "step3") in steps(trace), PATIENCE)
-    os.killpg(second.pid, signal.SIGINT)
-    assert second.wait(PATIENCE) == 130, (tmp_path / "second").read_text()
-    assert first.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-    assert_exact(folder, trace, 4)
-    assert steps(trace).total() <= 4 * 30 + 1

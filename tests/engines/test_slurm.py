@@ -79,23 +79,22 @@ def test_jobs_join_a_running_sweep_and_leave_it(
     slurm: Slurm, tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    given = task(trace, 5, 30)
-    running.append(first := begin(folder, *given, FORKSERVER, "hydra.sweeper.n_jobs=1"))
+    given = [*task(trace, 2, 150), "hydra.sweeper.n_jobs=1"]
+    running.append(first := begin(folder, *given, FORKSERVER))
     wait_for(lambda: happened(trace, "start").total() == 1, PATIENCE)
-    joined = [*given, SLURM, "hydra.sweeper.n_jobs=1", JOIN]
+    # What the second command has to do at its end leaves the first time to take the trial.
+    joined = [*given, SLURM, JOIN, "hydra.sweeper.on_end=[bowl.linger]"]
     running.append(second := begin(folder, *joined, log="second"))
-    wait_for(lambda: happened(trace, "start").total() >= 2 and slurm.jobs(), PATIENCE)
-    theirs = max(happened(trace, "start"))
-    wait_for(lambda: (theirs, "step3") in steps(trace), PATIENCE)
+    wait_for(lambda: happened(trace, "end")[0] and steps(trace)[1, "step3"], PATIENCE)
+    wait_for(lambda: "waiting for them" in (tmp_path / "log").read_text(), PATIENCE)
     os.killpg(second.pid, signal.SIGTERM)
     assert second.wait(PATIENCE) == 130, (tmp_path / "second").read_text()
-    assert "To go on" in (tmp_path / "second").read_text()
-    wait_for(lambda: not slurm.jobs(), PATIENCE)
     assert first.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-    assert_exact(folder, trace, 5)
-    assert happened(trace, "start")[theirs] == 2
+    assert_exact(folder, trace, 2)
+    assert happened(trace, "start") == {0: 1, 1: 2}
     # It went on from its checkpoint: at most the step that was under way is there twice.
-    assert steps(trace).total() <= 5 * 30 + 1
+    assert steps(trace).total() <= 2 * 150 + 1
+    wait_for(lambda: not slurm.jobs(), PATIENCE)
 
 
 def test_what_slurm_refuses_is_said_once(slurm: Slurm, tmp_path: Path) -> None:
