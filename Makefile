@@ -23,7 +23,7 @@ UPGRADE ?= --upgrade
 NEEDS_SWEEP = test -n "$(DIR)" || { echo "No sweep in multirun/ yet: make demo runs one; DIR=... names another folder."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train sweep reproduce best report dashboard bench test test-all lint format lock clean
+.PHONY: help setup demo train sweep reproduce best report dashboard bench test test-all engines lint format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -78,6 +78,10 @@ test: $(READY) ## the tests, a few minutes
 
 test-all: $(READY) ## the tests, slow ones too
 	$(PYTEST) -m "slow or not slow"
+
+engines: $(READY) ## sweeps on Slurm and Ray, started here; needs root, and Debian's slurm-wlm and munge
+	$(VENV)/bin/uv pip install --python $(VENV) --quiet --prerelease=allow -e "$(SWEEPER)[slurm,ray]"
+	$(RUN) pytest -m slow tests/engines
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check src tests benchmarks

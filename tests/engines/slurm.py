@@ -3,15 +3,16 @@
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
 CPUS = 4  # jobs of one CPU at a time, whatever the machine has
 
-# cred_expire is also how long a job that is queued again waits; 120 seconds by default
 CONFIGURATION = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -21,7 +22,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=3
+AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -108,6 +109,36 @@ class Slurm:
         return self.ask(
             "squeue", "--noheader", "--array", f"--states={state}", "--format=%i"
         ).split()
+
+    def start_waiting_jobs(self) -> list[str]:
+        """Start what is queued again at once, as Slurm does after two minutes; return their ids."""
+        waiting = self.ask("squeue", "--noheader", "--array", "--states=pending", "--format=%i %r")
+        held = [line.split()[0] for line in waiting.splitlines() if line.endswith("BeginTime")]
+        for job in held:
+            self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
+        return held
+
+    def lose_node(self) -> None:
+        """Kill all that runs on the node, as a reboot does, and let it come back."""
+        node = self._processes.pop()
+        for process in [node.pid, *self._of_jobs()]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        node.wait()
+        self._start("slurmd", "-D", "-b")  # as after a boot: what ran there is no more
+
+    def _of_jobs(self) -> list[int]:
+        """The processes that jobs have on the node, whoever has adopted them."""
+        mine = f"SLURM_CONF={self.configuration}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                environment = (process / "environ").read_bytes().split(b"\0")
+                is_job = any(v.startswith(b"SLURM_JOB_ID=") for v in environment)
+                is_keeper = (process / "comm").read_text().strip() == "slurmstepd"
+                if mine in environment and (is_job or is_keeper):
+                    found.append(int(process.name))
+        return found
 
     def _start(self, *words: str) -> None:
         with open(self.folder / f"{words[0]}.out", "wb") as out:
