@@ -8,6 +8,12 @@ READY := $(VENV)/.ready
 SWEEPER := distributions/hydra-budget-sweeper
 SEEDS ?= 5
 EPOCHS ?= 20
+# what reproduce trains: the published network, or one that was found, such as curve/1k
+EXPERIMENT ?= reproduce
+REPRODUCED = multirun/$(subst /,-,$(EXPERIMENT))-$(EPOCHS)-epochs
+PUBLISHED ?= $(if $(filter reproduce,$(EXPERIMENT)),0.9945)
+# how long make best may take
+TIME ?= 2h
 ARGS ?=
 # the sweep that report and dashboard show: by default the one that was last written to
 DIR ?= $(patsubst %/leaderboard.json,%,$(shell ls -t multirun/*/leaderboard.json multirun/*/*/leaderboard.json 2>/dev/null | head -n 1))
@@ -17,11 +23,11 @@ UPGRADE ?= --upgrade
 NEEDS_SWEEP = test -n "$(DIR)" || { echo "No sweep in multirun/ yet: make demo runs one; DIR=... names another folder."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train sweep reproduce report dashboard bench test test-all lint format lock clean
+.PHONY: help setup demo train sweep reproduce best report dashboard bench test test-all engines lint format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
-	@echo "  ARGS='key=value ...' passes overrides to demo, train, sweep and reproduce."
+	@echo "  ARGS='key=value ...' passes overrides to demo, train, sweep, reproduce and best."
 
 setup: $(READY) ## make .venv and install the pinned dependencies
 
@@ -45,10 +51,13 @@ train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
 sweep: $(READY) ## a sweep over channel widths on MNIST: make sweep ARGS='search=joint'
 	$(BUDGETSWEEP) sweep $(if $(findstring search=,$(ARGS)),,search=widths) $(ARGS)
 
-reproduce: $(READY) ## the published network over seeds: SEEDS=5 EPOCHS=20
-	$(BUDGETSWEEP) sweep hydra/sweeper=basic experiment=reproduce "seed=range(0,$(SEEDS))" \
-	  trainer.epochs=$(EPOCHS) resume=true hydra.sweep.dir=multirun/reproduce-$(EPOCHS)-epochs $(ARGS)
-	$(BUDGETSWEEP) replicate multirun/reproduce-$(EPOCHS)-epochs --published 0.9945
+reproduce: $(READY) ## the published network over seeds: SEEDS=5 EPOCHS=20 EXPERIMENT=reproduce
+	$(BUDGETSWEEP) sweep hydra/sweeper=basic experiment=$(EXPERIMENT) "seed=range(0,$(SEEDS))" \
+	  trainer.epochs=$(EPOCHS) trainer.test=true resume=true hydra.sweep.dir=$(REPRODUCED) $(ARGS)
+	$(BUDGETSWEEP) replicate $(REPRODUCED) $(if $(PUBLISHED),--published $(PUBLISHED))
+
+best: $(READY) ## the best network for MNIST, and how sure that is, in a time: TIME=2h
+	$(BUDGETSWEEP) find --time $(TIME) --folder multirun/best augment.flip=false $(ARGS)
 
 report: $(READY) ## an HTML report of the newest sweep, or of DIR=...
 	@$(NEEDS_SWEEP)
@@ -69,6 +78,10 @@ test: $(READY) ## the tests, a few minutes
 
 test-all: $(READY) ## the tests, slow ones too
 	$(PYTEST) -m "slow or not slow"
+
+engines: $(READY) ## sweeps on Slurm and Ray, started here; needs root, and Debian's slurm-wlm and munge
+	$(VENV)/bin/uv pip install --python $(VENV) --quiet --prerelease=allow -e "$(SWEEPER)[slurm,ray]"
+	$(RUN) pytest -m slow tests/engines
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check src tests benchmarks

@@ -142,7 +142,9 @@ def _confirm(plan: Plan) -> Path:
     said = f"{pair.name} and the reference, {n_seeds} seeds of {plan.epochs} epochs each"
     _say(f"2 of 3: confirmation, {said}, about {duration(2 * n_seeds * _run_seconds(plan))}")
     own = [o for o in plan.overrides if not o.startswith("hydra.")]
-    print(confirm(plan.folder, pair, n_seeds, [*own, f"trainer.epochs={plan.epochs}"]))
+    # What was held out for the search is trained on now, however much that was.
+    own += [f"trainer.epochs={plan.epochs}", "data.validation=0"]
+    print(confirm(plan.folder, pair, n_seeds, own))
     return confirmed(plan.folder, pair)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
@@ -54,13 +56,14 @@ from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
 from hydra_budget_sweeper.study.trust import refuse_pickles
 from hydra_budget_sweeper.workers.launch import Workers
-from hydra_budget_sweeper.workers.liveness import Presence
+from hydra_budget_sweeper.workers.liveness import Presence, Watch
 from hydra_budget_sweeper.workers.locks import claim_lock, exclusive
 from hydra_budget_sweeper.workers.rounds import Rounds
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
 
 _JOIN = "hydra.sweeper.join=true"
+_FAREWELL = 5.0  # seconds for workers to end after their sweeper
 
 
 def run_sweep(
@@ -112,6 +115,7 @@ class Sweep:
         self.config = config
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.run_id = uuid.uuid4().hex
+        self.presence = presence
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context, quiet=screen.live)
         self.known = _known_settings(config)
@@ -355,17 +359,31 @@ class Sweep:
         return f"{reason}: {nearest}."
 
     def _release_trials(self) -> None:
-        """Leave no trial of this start RUNNING: the next start takes it up."""
+        """Leave no trial of this start RUNNING: the next start takes it up.
+
+        Not while a worker is at it, as jobs of a cluster's may be for a moment longer: two would write
+        into one folder. That the sweeper has left ends them.
+        """
         self.store = self._open_store()
+        self.presence.leave()
+        watch = Watch(self.folder / WORKERS, self.settings.lease, store=self.store)
+        until = time.monotonic() + _FAREWELL
         stores = [self.store]
         if self.finalists is not None:
             stores.append(self.store.sibling(self.finalists.name))
+        for store in stores:
+            for worker in {note_of(trial).worker for trial in self._running(store)}:
+                while watch.is_alive(worker) and time.monotonic() < until:
+                    time.sleep(0.1)
         with claim_lock(self.place):
             for store in stores:
-                for trial in store.trials():
-                    note = note_of(trial)
-                    if trial.state.name == "RUNNING" and note.run == self.run_id:
-                        store.put_back(note.worker, trial.number)
+                for trial in self._running(store):
+                    store.put_back(note_of(trial).worker, trial.number)
+
+    def _running(self, store: StudyStore) -> list[FrozenTrial]:
+        """The trials in the hands of this start's workers."""
+        running = (t for t in store.trials() if t.state is TrialState.RUNNING)
+        return [trial for trial in running if note_of(trial).run == self.run_id]
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):

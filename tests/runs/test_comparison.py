@@ -74,6 +74,12 @@ def test_several_finalists_get_simultaneous_intervals() -> None:
     assert found == differences([one, two], control)  # the same table each time
 
 
+def test_a_network_with_one_figure_from_every_seed_is_compared_quietly() -> None:
+    # Welch with one degree of freedom: 12.7062 · 0.7071 / √2 = 6.353 points about −3.167
+    found = differences([[0.93, 0.94]], [0.966667, 0.966667])
+    assert found == [(pytest.approx(-0.09520, abs=1e-5), pytest.approx(0.03186, abs=1e-5))]
+
+
 def test_an_interval_beyond_a_hundred_per_cent_is_too_few_seeds() -> None:
     assert interval([0.999, 0.95]).of_share == "too few seeds"
     assert interval([0.99, 0.991, 0.992]).of_share == "98.852% to 99.348%"

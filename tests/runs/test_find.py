@@ -51,6 +51,7 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     assert len(runs) in (2, 4)  # the winner alone where it is the reference itself
     told = [json.loads(path.read_text()) for path in runs]
     assert all(t["test_accuracy"] is not None and t["parameters"] <= 1200 for t in told)
+    assert all(t["val_accuracy"] is None for t in told)  # nothing is held out any more
     searched = [json.loads(p.read_text()) for p in folder.glob("[0-9]*/summary.json")]
     assert searched and all(s["test_accuracy"] is None for s in searched)
     assert (folder / "report.html").exists() and (folder / "export" / "network.onnx").exists()

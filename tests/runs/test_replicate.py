@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,9 @@ def test_a_sweep_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path: Path) -> None:
+def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "my sweep"
     write_sweep(folder, ["COMPLETE"], "search=widths")  # which sets up the sweeper, too
     replicate.main([str(folder), "--seeds", "2", "trainer.epochs=2"])
@@ -158,6 +161,10 @@ def test_each_network_is_trained_on_the_sweeps_data_over_the_same_seeds(tmp_path
         assert run["epochs"] == 2
         assert run["test_accuracy"] is not None
         assert run["parameters"] < 2_000  # tiny's, not the default network's
+    told = capfd.readouterr()
+    for name in ("reference/1000", "reference/1001", "trial-0/1000", "trial-0/1001"):
+        assert len(re.findall(rf"{name}: test accuracy \d+\.\d\d%, ", told.err)) == 1
+    assert "epoch" not in told.err and told.out.startswith("| network |")
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from budgetsweep.errors import UserError
+from hydra_budget_sweeper.results.screen import duration
 
 
 def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
-    """Train one network a core, to its end and with a look at the test set.
+    """Train one network a core, to its end and with a look at the test set; say a line of each.
 
     What is finished is left as it is, and what was begun goes on from its checkpoint.
 
@@ -37,6 +40,9 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
 
     register()
     place = [f"hydra.sweep.dir={override_text(str(base.resolve()))}", "hydra.launcher.n_jobs=-1"]
+    # Each run's own words are in its folder; several at once make no sense together.
+    place += ["+hydra.job_logging.handlers.console.level=WARNING", "hydra/hydra_logging=none"]
+    print(f"{len(runs)} runs, each with its log in its folder in {base}", file=sys.stderr)
     told: list[str] = []
     with hydra.initialize_config_dir(str(CONF_DIR)):
         loader = GlobalHydra.instance().config_loader()
@@ -79,8 +85,11 @@ def _train(cfg: DictConfig) -> str:
     from budgetsweep.config import to_config
     from budgetsweep.training.run import run
 
+    started = time.monotonic()
     try:
-        run(to_config(cfg), Path(HydraConfig.get().runtime.output_dir), threads=1)
+        done = run(to_config(cfg), Path(HydraConfig.get().runtime.output_dir), threads=1)
     except UserError as error:
         return str(error)
+    name, took = HydraConfig.get().sweep.subdir, duration(time.monotonic() - started)
+    print(f"{name}: test accuracy {done['test_accuracy']:.2%}, {took}", file=sys.stderr, flush=True)
     return ""

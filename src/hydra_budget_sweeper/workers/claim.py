@@ -83,8 +83,19 @@ def take_back(session: Session) -> bool:
     return taken
 
 
-def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
-    """Count a retry against the trial only if it alone can be to blame and got no further."""
+_DIED = "its worker died {} times without progress (killed, or out of memory?)"
+_REQUEUED = (
+    "its worker's job was ended {} times without progress: allow a job more time "
+    "(hydra.launcher.timeout_min), or let the task keep checkpoints and report its steps"
+)
+
+
+def retry_or_fail(session: Session, trial: FrozenTrial, note: Note, requeued: bool = False) -> None:
+    """Count a retry against the trial only if it alone can be to blame and got no further.
+
+    Args:
+        requeued: A scheduler took its worker's machine; otherwise the worker died.
+    """
     session.log_as_worker()
     same_run = note.run == session.plan.run
     moved_on = trial.last_step is not None and trial.last_step != note.last_step
@@ -92,8 +103,8 @@ def retry_or_fail(session: Session, trial: FrozenTrial, note: Note) -> None:
     if note.started and same_run:
         retries = 1 if moved_on else retries + 1
     if retries > session.settings.max_retries:
-        reason = f"its worker died {retries} times without progress (killed, or out of memory?)"
-        session.store.fail(note.worker, trial.number, reason)
+        reason = _REQUEUED if requeued else _DIED
+        session.store.fail(note.worker, trial.number, reason.format(retries))
         return
     if note.started:
         log.warning("%s was interrupted; it goes on in its own folder", title_of(trial))

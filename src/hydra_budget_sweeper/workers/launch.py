@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.study.place import WORKERS
+from hydra_budget_sweeper.workers.launcher_errors import death, missing_extra, refusal
 from hydra_budget_sweeper.workers.session import Plan
 from hydra_budget_sweeper.workers.worker import Worker
 
@@ -25,6 +26,9 @@ class Workers:
 
     A launcher that gets its processes ready in its `setup` does so from now on, while the sweeper
     looks at the space.
+
+    Raises:
+        SweepError: The launcher is not installed.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class Workers:
             callbacks=type(context.callbacks)(),
             execution_whitelist=context.execution_whitelist,
         )
+        if missing := missing_extra(str(config.hydra.launcher.get("_target_"))):
+            raise SweepError(missing)
         self._launcher = Plugins.instance().instantiate_launcher(
             config=sized, hydra_context=self._silent, task_function=self._worker
         )
@@ -81,7 +87,9 @@ class Workers:
         except Exception as error:
             if isinstance(error, CompactHydraException) and not isinstance(error, BrokenExecutor):
                 raise SweepError(str(error)) from None  # a mistake that its message explains
-            log.warning("A worker died (%s); starting the workers again", _first_line(error))
+            if reason := refusal(error):
+                raise SweepError(reason) from None
+            log.warning("A worker died (%s); starting the workers again", death(error))
             return error
         problems = [problem for returned in returns if (problem := _problem_of(returned))]
         for problem in problems:
@@ -109,8 +117,3 @@ def _problem_of(returned: JobReturn) -> Exception | None:
     except Exception as error:
         return error
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -43,6 +43,7 @@ class Presence:
         self._lock = LifeLock(_path(folder, self.name)) if folder is not None else None
         self._store = store
         self._beats = 0
+        self._left = False
         self.beat()
 
     def beat(self) -> None:
@@ -58,6 +59,10 @@ class Presence:
             log.warning("Cannot write a sign of life of %s: %s", self.name, error)
 
     def leave(self) -> None:
+        """Take the sign away, once; later calls change nothing."""
+        if self._left:
+            return
+        self._left = True
         try:
             if self._store is not None:
                 self._store.set_attribute(_BEATS + self.name, None)

@@ -18,10 +18,11 @@ from hydra_budget_sweeper.space.limits import Violations, excess
 from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, note_of, suggest
-from hydra_budget_sweeper.workers.claim import propose
+from hydra_budget_sweeper.workers.claim import propose, retry_or_fail
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
 from hydra_budget_sweeper.workers.shown import Shown
+from hydra_budget_sweeper.workers.signals import Requeue
 from hydra_budget_sweeper.workers.trial import Outcome, run_trial
 
 log = logging.getLogger(__name__)
@@ -200,6 +201,10 @@ class TrialLoop:
                 told = f"{type(error).__name__}: {error}"
                 self.store.fail(owner, number, told, traceback.format_exc())
                 self.store.stop(self.plan.run, Stop(f"Trial {number} cannot be set up: {error}"))
+            elif isinstance(error, Requeue):
+                # Else one that takes longer than a job may would begin for ever.
+                now = self.store.trial(number)
+                retry_or_fail(self.session, now, note_of(now), requeued=True)
             else:
                 self.store.put_back(owner, number)
 

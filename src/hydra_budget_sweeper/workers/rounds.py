@@ -91,6 +91,10 @@ class Rounds:
         time.sleep(_PAUSE)
 
     def _moves(self) -> tuple[int, ...]:
-        """What changes whenever the sweep gets anywhere."""
+        """What changes whenever the sweep gets anywhere.
+
+        Steps, too: where a trial takes longer than a cluster lets a job run, many rounds finish none.
+        """
         self._tally.refresh()
-        return (self._tally.proposed, len(self._tally.finished), self._tally.retried)
+        reported = sum(len(trial.intermediate_values) for trial in self._tally.open)
+        return (self._tally.proposed, len(self._tally.finished), self._tally.retried, reported)

@@ -78,6 +78,33 @@ class Interrupts:
         self.deliver(KeyboardInterrupt())
 
 
+class Requeue(KeyboardInterrupt):
+    """The scheduler takes this process's machine away, and will start its job again."""
+
+
+@contextmanager
+def put_off_requeue(interrupts: Interrupts) -> Iterator[None]:
+    """Keep a scheduler's notice of a time limit or preemption from submitit until the block's end.
+
+    submitit's own handler queues the job again and ends the process, wherever that is: in a task
+    that would be a failure, in a write to the study half of it. So the worker first gives its trial
+    back, by `Requeue`. Where nothing has been raised up to the block's end, the job is done.
+    """
+    notice = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}", None)
+    handler = signal.getsignal(notice) if notice and "SUBMITIT_EXECUTOR" in os.environ else None
+    if notice is None or not callable(handler):
+        yield
+        return
+    signal.signal(notice, lambda _signal, _frame: interrupts.deliver(Requeue()))
+    try:
+        yield
+    except Requeue:
+        handler(notice, None)
+        raise
+    finally:
+        signal.signal(notice, handler)
+
+
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
     """Let SIGTERM (a scheduler's, a shutdown's) end the block as cleanly as Ctrl-C."""

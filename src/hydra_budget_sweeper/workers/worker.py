@@ -7,7 +7,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,7 +23,7 @@ from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
 from hydra_budget_sweeper.workers.liveness import Presence, Watch
 from hydra_budget_sweeper.workers.loop import TrialLoop
 from hydra_budget_sweeper.workers.session import Plan, Session
-from hydra_budget_sweeper.workers.signals import Interrupts
+from hydra_budget_sweeper.workers.signals import Interrupts, put_off_requeue
 
 _PATIENCE = 5  # seconds for a network's file system to show what the sweeper has written
 
@@ -35,6 +36,7 @@ class Worker:
     def __init__(self, task: TaskFunction, context: HydraContext) -> None:
         self.task = task
         self.context = context
+        self.place = Path.cwd()
 
     @property
     def __wrapped__(self) -> TaskFunction:
@@ -61,14 +63,20 @@ class Worker:
         Raises:
             SweepError: The sweep's folder is not to be seen from here.
         """
+        interrupts = Interrupts()
+        with put_off_requeue(interrupts):
+            return self._work(interrupts)
+
+    def _work(self, interrupts: Interrupts) -> int:
         plan = self.plan
+        with suppress(OSError):  # a cluster may start it anywhere: Ray where its node was started
+            os.chdir(self.place)
         here = Watch(plan.hidden, plan.settings.lease).is_here(plan.sweeper)
         seen = here or _sees_folder(plan)
         if not seen:
             _go_without_folder(plan)
         presence = _presence(plan, seen)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        interrupts = Interrupts()
         # The launcher ends its worker processes by SIGTERM: only the sweeper itself outlives one.
         signals = (signal.SIGINT, signal.SIGTERM) if here else (signal.SIGINT,)
         try:

@@ -57,6 +57,10 @@ def break_down(folder: Path) -> None:
     raise RuntimeError("no report today")
 
 
+def linger(folder: Path) -> None:
+    time.sleep(10)
+
+
 def trace(cfg: DictConfig, what: str) -> None:
     if cfg.trace is not None:
         with open(cfg.trace, "a") as file:

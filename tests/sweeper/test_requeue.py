@@ -1,0 +1,110 @@
+"""Workers whose jobs a scheduler ends and starts again: submitit's own, on this machine."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from sweeping import (
+    FORKSERVER,
+    kill_all,
+    leaderboard,
+    start,
+    states,
+    summary,
+    sweep,
+    traced,
+    wait_for,
+    worker_processes,
+)
+
+X = "x=interval(-5,5)"
+RESUME = "hydra.sweeper.retry_overrides=['resume=true']"
+LOCAL = "hydra/launcher=submitit_local"
+submitit = pytest.mark.skipif(
+    find_spec("submitit") is None, reason="needs submitit: pip install 'budgetsweep[slurm]'"
+)
+
+
+@pytest.fixture
+def running() -> Iterator[list[subprocess.Popen]]:
+    started: list[subprocess.Popen] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            kill_all(process)
+
+
+def happened(trace: Path) -> Counter[str]:
+    return Counter(what for what, *_ in traced(trace)) if trace.exists() else Counter()
+
+
+def jobs(folder: Path) -> list[int]:
+    """The processes of submitit's jobs for a sweep."""
+    found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True)
+    rows = [line.split(None, 1) for line in found.stdout.splitlines()]
+    return [
+        int(pid) for pid, said in rows if "submitit.core._submit" in said and str(folder) in said
+    ]
+
+
+@submitit
+def test_a_worker_whose_job_is_queued_again_goes_on_with_its_trial(
+    tmp_path: Path, running: list[subprocess.Popen]
+) -> None:
+    folder, trace = tmp_path / "sweep", tmp_path / "trace"
+    given = [X, "steps=12", "seconds=3", f"trace={trace}", "hydra.sweeper.n_trials=1"]
+    running.append(ended := start(folder, *given, LOCAL, RESUME, "hydra.sweeper.n_jobs=1"))
+    for step in ("step2", "step6"):
+        wait_for(lambda step=step: happened(trace)[step])
+        for job in jobs(folder):
+            os.kill(job, signal.SIGUSR2)
+    assert ended.wait(60) == 0
+    assert states(folder) == {"COMPLETE": 1}
+    seen = happened(trace)
+    assert seen["start"] == 3 and seen["end"] == 1
+    assert all(seen[f"step{i}"] <= 1 for i in range(12))
+
+
+@submitit
+def test_a_trial_that_no_job_has_time_for_fails(
+    tmp_path: Path, running: list[subprocess.Popen]
+) -> None:
+    folder, trace = tmp_path / "sweep", tmp_path / "trace"
+    given = [X, "seconds=60", f"trace={trace}", "hydra.sweeper.n_trials=1"]
+    once = ["hydra.sweeper.max_retries=1", "hydra.sweeper.n_jobs=1"]
+    running.append(ended := start(folder, *given, LOCAL, RESUME, *once))
+    for n in (1, 2):
+        wait_for(lambda n=n: happened(trace)["start"] == n)
+        for job in jobs(folder):
+            os.kill(job, signal.SIGUSR2)
+    assert ended.wait(60) == 1
+    (row,) = leaderboard(folder)
+    assert row["state"] == "FAIL" and "hydra.launcher.timeout_min" in row["error"]
+
+
+def test_workers_that_only_get_further_may_die_often(
+    tmp_path: Path, running: list[subprocess.Popen]
+) -> None:
+    folder, trace = tmp_path / "sweep", tmp_path / "trace"
+    given = [X, "steps=40", "seconds=8", f"trace={trace}", "hydra.sweeper.n_trials=1"]
+    running.append(ended := start(folder, *given, FORKSERVER, RESUME, "hydra.sweeper.n_jobs=1"))
+    for step in range(2, 14, 2):
+        wait_for(lambda step=step: happened(trace)[f"step{step}"] or ended.poll() is not None)
+        for worker in worker_processes(ended.pid):
+            os.kill(worker, signal.SIGKILL)
+    assert ended.wait(60) == 0
+    assert summary(folder)["trained"] == 1 and happened(trace)["start"] == 7
+
+
+@pytest.mark.skipif(
+    find_spec("hydra_plugins.hydra_ray_launcher") is not None, reason="for where Ray is missing"
+)
+def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    given = [X, "hydra/launcher=ray_cluster", "hydra.launcher.ray.remote.num_cpus=2"]
+    said = sweep(tmp_path / "sweep", *given, expect=1).stderr
+    assert "pip install 'hydra-budget-sweeper[ray]'" in said and "Traceback" not in said
