@@ -1,5 +1,7 @@
 """In whose hands a trial is: one worker's at a time, whatever others do in between."""
 
+import sqlite3
+import threading
 from pathlib import Path
 
 import optuna
@@ -7,6 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.study.journal import journal_storage
+from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import Note, note_of
@@ -23,6 +26,22 @@ def stores(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[StudyStore, 
 
     optuna.create_study(study_name="s", storage=open_storage())
     return StudyStore(open_storage(), "s"), StudyStore(open_storage(), "s")
+
+
+@pytest.mark.slow
+def test_a_sqlite_file_that_another_program_holds_is_waited_for(tmp_path: Path) -> None:
+    """For longer than sqlite itself waits, at the opening and later."""
+    place = StudyPlace(tmp_path, f"sqlite:///{tmp_path / 's.db'}", "s")
+    optuna.create_study(study_name="s", storage=place.open_storage())
+    for waiting in (
+        lambda: StudyStore(place.open_storage(), "s"),
+        lambda: StudyStore(place.open_storage(), "s").set_attribute("kept", 1),
+    ):
+        holding = sqlite3.connect(tmp_path / "s.db", check_same_thread=False, isolation_level=None)
+        holding.execute("BEGIN EXCLUSIVE")
+        threading.Timer(7.0, holding.close).start()
+        waiting()
+    assert StudyStore(place.open_storage(), "s").attribute("kept") == 1
 
 
 Stores = tuple[StudyStore, StudyStore]

@@ -67,7 +67,12 @@ def open_database(url: str) -> BaseStorage:
 
     What it cannot do is a `SweepError` of one sentence, then and later.
     """
-    return optuna.storages.get_storage(_PatientStorage(url))
+
+    def open_it() -> BaseStorage:
+        return optuna.storages.get_storage(_PatientStorage(url))
+
+    # A server that cannot be reached at the start is told at once, and so is a full disk.
+    return _insist(open_it, _is_held)[0]
 
 
 @contextmanager
@@ -112,25 +117,42 @@ def _locked(engine: Engine, take: str, key: str) -> Connection:
     return connection
 
 
-def _insist(ask: Callable[[], _T]) -> tuple[_T, int]:
-    """Ask a server until it answers; return what, and how often it took."""
+def _insist(
+    ask: Callable[[], _T], passes: Callable[[BaseException], bool] | None = None
+) -> tuple[_T, int]:
+    """Ask a server until it answers; return what, and how often it took.
+
+    Args:
+        passes: Tells what to wait for; by default for a server that is away, and the like.
+    """
+    passes = passes or _is_away
     until, tries = time.monotonic() + PATIENCE, 0
     while True:
         tries += 1
         try:
             return ask(), tries
         except (SQLAlchemyError, StorageInternalError) as error:
-            if not _is_away(error) or time.monotonic() > until:
+            if not passes(error) or time.monotonic() > until:
                 raise
             # Of two that write to SQLite's file at once the second need not wait for long.
             time.sleep(random.uniform(0.5, 1) * min(_PAUSE, 0.01 * 2**tries))
 
 
-def _is_away(error: BaseException) -> bool:
+def _is_held(error: BaseException) -> bool:
+    """Whether another program has SQLite's file just now."""
+    return _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _sqlite_code(error: BaseException) -> int | None:
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     code = getattr(getattr(cause, "orig", None), "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF in _SQLITE_WAITS
+    return None if code is None else code & 0xFF
+
+
+def _is_away(error: BaseException) -> bool:
+    if (code := _sqlite_code(error)) is not None:
+        return code in _SQLITE_WAITS
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
     # The last, where Optuna asks once more in the transaction that a lost connection broke.
     return lost or isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
@@ -173,7 +195,7 @@ def reason_of(error: Exception, url: str) -> str:
     told = " ".join(without_password(str(original or cause), url).split())[:300]
     if not isinstance(cause, SQLAlchemyError) or original is None:
         return told
-    full = getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    full = _sqlite_code(error) == sqlite3.SQLITE_FULL
     advice = "Make room" if full else "Mend it, or put a copy back"
     return f"{told}. {advice}; then the same command goes on."
 
