@@ -99,7 +99,7 @@ def test_workers_that_only_get_further_may_die_often(
     running.append(ended := start(folder, *given, FORKSERVER, RESUME, "hydra.sweeper.n_jobs=1"))
     seen = 0
     for _ in range(6):
-        wait_for(lambda: trained(trace) > seen + 1 or ended.poll() is not None, 120)
+        wait_for(lambda seen=seen: trained(trace) > seen + 1 or ended.poll() is not None, 120)
         for worker in worker_processes(ended.pid):
             os.kill(worker, signal.SIGKILL)
         seen = trained(trace)
