@@ -80,7 +80,7 @@ test-all: $(READY) ## the tests, slow ones too
 	$(PYTEST) -m "slow or not slow"
 
 engines: $(READY) ## sweeps on Slurm and Ray, started here; needs root, and Debian's slurm-wlm and munge
-	$(VENV)/bin/uv pip install --python $(VENV) --quiet --prerelease=allow -e "$(SWEEPER)[slurm,ray]"
+	$(VENV)/bin/uv pip install --python $(VENV) --quiet -e "$(SWEEPER)[slurm,ray]"
 	$(RUN) pytest -m slow tests/engines
 
 lint: $(READY) ## ruff and mypy

@@ -76,3 +76,12 @@ def test_a_node_that_dies_costs_no_trial(
     assert happened(trace, "start").total() == 7
     # Its trial went on from its checkpoint: at most the step that was under way is there twice.
     assert steps(trace).total() <= 6 * 20 + 1
+
+
+def test_no_cluster_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    given = [*task(tmp_path / "trace", 1, 1), "hydra/launcher=ray_cluster"]
+    assert begin(tmp_path / "sweep", *given).wait(PATIENCE) == 1
+    said = (tmp_path / "log").read_text()
+    assert "no Ray cluster answers. Start one (ray start --head)" in said
+    assert "Traceback" not in said and "starting the workers again" not in said

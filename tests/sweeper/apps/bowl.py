@@ -58,7 +58,7 @@ def break_down(folder: Path) -> None:
 
 
 def linger(folder: Path) -> None:
-    time.sleep(10)
+    time.sleep(30)
 
 
 def trace(cfg: DictConfig, what: str) -> None:
