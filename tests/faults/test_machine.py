@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -16,6 +17,8 @@ from conftest import SMALL
 from injecting import bowl
 from sweeping import FORKSERVER, leaderboard, start, summary, traced, wait_for, worker_processes
 from test_full_disk import apart
+
+from hydra_budget_sweeper.workers import loop
 
 APP = """
 import hydra
@@ -92,6 +95,24 @@ def test_a_worker_that_stands_still_longer_than_its_lease_goes_on(tmp_path: Path
     assert summary(folder)["trained"] == len(rows) == 8
     ends = [number for what, number, _ in traced(trace) if what == "end"]
     assert sorted(ends) == sorted(row["trial"] for row in rows)
+
+
+def test_a_trial_cut_off_after_it_was_judged_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limits are in the study already, and are not told anew: Optuna warns of that."""
+    line = ("x=interval(-5,5)", "width=range(1,9)", "hydra.sweeper.constraints=bowl.limits",
+            "hydra.sweeper.n_trials=2")  # fmt: skip
+
+    def full(folder: Path, *_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "make_folder", full)
+        bowl(tmp_path / "sweep", *line).check_told(str(tmp_path), "Make room")
+    ended = bowl(tmp_path / "sweep", *line)
+    assert ended.code == 0, ended.err
+    assert [row["state"] for row in leaderboard(tmp_path / "sweep")] == ["COMPLETE"] * 2
 
 
 def test_a_clock_that_jumps_changes_nothing(

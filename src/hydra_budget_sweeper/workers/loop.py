@@ -111,8 +111,9 @@ class TrialLoop:
         self, trial: Trial, candidate: Candidate, violations: Violations, digest: str
     ) -> bool:
         """Claim a new candidate for training; else tell the study why it is not trained."""
-        for name, value in violations.items():
-            trial.set_constraint(name, value)
+        judged = self.store.trial(trial.number).constraints  # by a worker that died just after
+        for name in violations.keys() - judged.keys():
+            trial.set_constraint(name, violations[name])
         for name, text in self.plan.space.fixed.items():
             trial.set_user_attr(name, text)
         with self.session.lock():
