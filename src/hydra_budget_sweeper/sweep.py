@@ -373,7 +373,7 @@ class Sweep:
             stores.append(self.store.sibling(self.finalists.name))
         for store in stores:
             for worker in {note_of(trial).worker for trial in self._running(store)}:
-                while watch.is_alive(worker) and time.monotonic() < until:
+                while worker and watch.is_alive(worker) and time.monotonic() < until:
                     time.sleep(0.1)
         with claim_lock(self.place):
             for store in stores:
@@ -381,9 +381,9 @@ class Sweep:
                     store.put_back(note_of(trial).worker, trial.number)
 
     def _running(self, store: StudyStore) -> list[FrozenTrial]:
-        """The trials in the hands of this start's workers."""
-        running = (t for t in store.trials() if t.state is TrialState.RUNNING)
-        return [trial for trial in running if note_of(trial).run == self.run_id]
+        """The trials in the hands of this start's workers, and of none: of one ended as it took it."""
+        running = [(t, note_of(t)) for t in store.trials() if t.state is TrialState.RUNNING]
+        return [trial for trial, note in running if note.run == self.run_id or not note.worker]
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):

@@ -396,6 +396,16 @@ def test_an_interrupted_sweep_ends_cleanly_and_goes_on(
     assert summary(tmp_path / "s")["retried"] == 0
 
 
+def test_a_trial_whose_worker_ended_while_it_took_it_is_not_left_running(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    process = start(tmp_path / "s", X, "seconds=60", FORKSERVER, n_trials(6), f"trace={trace}")
+    wait_for(lambda: trace.exists() and trace.read_text().count("start") >= 2)
+    study(tmp_path / "s").ask()  # RUNNING, as a worker's is for a moment before it has an owner
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert states(tmp_path / "s")["RUNNING"] == 0
+
+
 def test_a_second_sweep_on_the_folder_leaves_or_joins(tmp_path: Path) -> None:
     arguments = [X, "seconds=0.2", n_trials(10_000)]
     first = start(tmp_path, *arguments)
