@@ -54,6 +54,17 @@ FORMS = {
     "a module of a package": "-m package.main x=1,2",
     "a configuration of another package": "another-package.py x=1,2",
 }
+# Of each kind of form one, with the launcher that differs most from Hydra's own.
+QUICK = [
+    (form, "forkserver")
+    for form in (
+        "dataclasses",
+        "experiments",
+        "objects",
+        "a module of a package",
+        "a group without a default",
+    )
+]
 LAUNCHERS = [
     pytest.param("basic", marks=pytest.mark.slow),
     "forkserver",
@@ -118,8 +129,14 @@ def by_hydra(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return expected
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "launcher"),
+    [
+        pytest.param(form, launcher, marks=() if (form, launcher) in QUICK else pytest.mark.slow)
+        for form in FORMS
+        for launcher in ("basic", "forkserver", "joblib")
+    ],
+)
 def test_runs_as_under_hydras_own_sweeper(
     form: str, launcher: str, by_hydra: Any, tmp_path: Path
 ) -> None:
