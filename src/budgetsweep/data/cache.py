@@ -33,7 +33,13 @@ def load(path: Path, unchanged: Callable[[Any], bool]) -> dict[str, Any] | None:
         # Mapped, not read: the workers of a sweep share the memory.
         kept: dict[str, Any] = tensors.load(path, mmap=True)
         return kept if unchanged(kept.pop("files")) else None
-    except (UserError, AttributeError, KeyError, TypeError):  # damaged, or of another program
+    except (
+        UserError,
+        OSError,
+        AttributeError,
+        KeyError,
+        TypeError,
+    ):  # damaged, of another program, gone
         return None
 
 
