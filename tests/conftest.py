@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sweeping import kill_all
 
 from budgetsweep.config import DataConfig
 from budgetsweep.data import torchvision_datasets
@@ -42,3 +44,13 @@ def mnist_root(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def mnist_config(mnist_root: Path) -> DataConfig:
     """Real MNIST with the default split, from files that are there."""
     return DataConfig(root=str(mnist_root), download=False)
+
+
+@pytest.fixture
+def running() -> Iterator[list[subprocess.Popen]]:
+    """Takes the sweeps that a test starts; what still runs at its end is killed with all it started."""
+    started: list[subprocess.Popen] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            kill_all(process)

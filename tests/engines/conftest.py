@@ -1,15 +1,13 @@
-"""The engines, started once for all tests of a module, and sweeps that a test may leave running."""
+"""The engine, started once for all tests."""
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from slurm import Slurm, why_not
-from sweeping import kill_all
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +27,3 @@ def slurm() -> Iterator[Slurm]:
     finally:
         engine.stop()
         shutil.rmtree(folder)
-
-
-@pytest.fixture
-def running() -> Iterator[list[subprocess.Popen]]:
-    started: list[subprocess.Popen] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            kill_all(process)

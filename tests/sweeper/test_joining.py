@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,15 +37,6 @@ def joined(folder: Path, log: Path, *overrides: str) -> subprocess.Popen[bytes]:
             start_new_session=True,
             preexec_fn=hear_interrupts,
         )
-
-
-@pytest.fixture
-def running() -> Iterator[list[subprocess.Popen]]:
-    started: list[subprocess.Popen] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            kill_all(process)
 
 
 def starts(trace: Path) -> int:

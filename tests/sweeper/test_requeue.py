@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from sweeping import (
     FORKSERVER,
-    kill_all,
     leaderboard,
     start,
     states,
@@ -28,15 +26,6 @@ LOCAL = "hydra/launcher=submitit_local"
 submitit = pytest.mark.skipif(
     find_spec("submitit") is None, reason="needs submitit: pip install 'budgetsweep[slurm]'"
 )
-
-
-@pytest.fixture
-def running() -> Iterator[list[subprocess.Popen]]:
-    started: list[subprocess.Popen] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            kill_all(process)
 
 
 def happened(trace: Path) -> Counter[str]:
@@ -56,6 +45,12 @@ def jobs(folder: Path) -> list[int]:
     ]
 
 
+def give_notice(folder: Path) -> None:
+    """Tell a sweep's jobs, as Slurm does, that their time is over."""
+    for job in jobs(folder):
+        os.kill(job, signal.SIGUSR2)
+
+
 @submitit
 def test_a_worker_whose_job_is_queued_again_goes_on_with_its_trial(
     tmp_path: Path, running: list[subprocess.Popen]
@@ -65,8 +60,7 @@ def test_a_worker_whose_job_is_queued_again_goes_on_with_its_trial(
     running.append(ended := start(folder, *given, LOCAL, RESUME, "hydra.sweeper.n_jobs=1"))
     for step in ("step2", "step6"):
         wait_for(lambda step=step: happened(trace)[step], 120)
-        for job in jobs(folder):
-            os.kill(job, signal.SIGUSR2)
+        give_notice(folder)
     assert ended.wait(240) == 0
     assert states(folder) == {"COMPLETE": 1}
     seen = happened(trace)
@@ -84,8 +78,7 @@ def test_a_trial_that_no_job_has_time_for_fails(
     running.append(ended := start(folder, *given, LOCAL, RESUME, *once))
     for n in (1, 2):
         wait_for(lambda n=n: happened(trace)["start"] == n, 120)
-        for job in jobs(folder):
-            os.kill(job, signal.SIGUSR2)
+        give_notice(folder)
     assert ended.wait(240) == 1
     (row,) = leaderboard(folder)
     assert row["state"] == "FAIL" and "hydra.launcher.timeout_min" in row["error"]

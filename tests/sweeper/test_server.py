@@ -98,15 +98,6 @@ def database(server: Server) -> Server:
     return server
 
 
-@pytest.fixture
-def running() -> Iterator[list[subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            kill_all(process)
-
-
 def begin(
     folder: Path, log: Path, *overrides: str, elsewhere: bool = False
 ) -> subprocess.Popen[bytes]:
