@@ -88,12 +88,19 @@ def kill_all(process: subprocess.Popen[str]) -> None:
 
 def worker_processes(pid: int) -> list[int]:
     """The processes in which a sweep's launcher, joblib or forkserver, runs its workers."""
-    found = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
-    rows = [line.split(None, 2) for line in found.stdout.splitlines()]
-    own = [r for r in rows if int(r[1]) == pid]
-    servers = [int(r[0]) for r in own if "multiprocessing.forkserver" in r[2]]
-    loky = [int(r[0]) for r in own if "loky" in r[2] and "popen" in r[2]]
-    return loky + [int(r[0]) for r in rows if int(r[1]) in servers]
+    found = processes()
+    own = [(child, command) for child, parent, command in found if parent == pid]
+    servers = [child for child, command in own if "multiprocessing.forkserver" in command]
+    loky = [child for child, command in own if "loky" in command and "popen" in command]
+    return loky + [child for child, parent, _ in found if parent in servers]
+
+
+def processes() -> list[tuple[int, int, str]]:
+    """Every process that runs here: its number, its parent's, and its whole command line."""
+    # ww: without it a COLUMNS in the environment cuts the command lines
+    found = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
+    rows = (line.split(None, 2) for line in found.stdout.splitlines())
+    return [(int(pid), int(parent), command) for pid, parent, command in rows]
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from sweeping import (
     FORKSERVER,
     leaderboard,
+    processes,
     start,
     states,
     summary,
@@ -38,10 +39,10 @@ def trained(trace: Path) -> int:
 
 def jobs(folder: Path) -> list[int]:
     """The processes of submitit's jobs for a sweep, which it starts by their folder."""
-    found = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True)
-    rows = [line.split(None, 1) for line in found.stdout.splitlines()]
     return [
-        int(pid) for pid, said in rows if "submitit.core._submit" in said and str(folder) in said
+        pid
+        for pid, _, command in processes()
+        if "submitit.core._submit" in command and str(folder) in command
     ]
 
 
