@@ -35,7 +35,7 @@ $(READY): requirements.lock pyproject.toml $(SWEEPER)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet "$$(sed -nE 's/^(uv==[0-9.]+).*/\1/p' requirements.lock)"
-	$(VENV)/bin/uv pip install --python $(VENV) --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --python $(VENV) --compile-bytecode --require-hashes -r requirements.lock
 	$(VENV)/bin/uv pip install --python $(VENV) --no-deps --no-build-isolation -e $(SWEEPER) -e .
 	@touch $(READY)
 
@@ -70,8 +70,8 @@ dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=...; PORT=80
 bench: $(READY) ## all benchmarks, side by side in one go (about 70 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
-# a process a core, each on one thread
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal
+# a process a core, each on one thread; what they start again and again is compiled once, as containers often turn off
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal
 
 test: $(READY) ## the tests, a few minutes
 	$(PYTEST)
