@@ -2,7 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+from hydra.types import HydraContext
 
 
 def restore_main(task: Callable[..., Any]) -> None:
@@ -23,3 +26,16 @@ def restore_main(task: Callable[..., Any]) -> None:
                 names = {k: v for k, v in own.items() if not k.startswith("__")}
                 main.update({k: v for k, v in names.items() if is_script or isinstance(v, type)})
         layer = getattr(layer, "__wrapped__", None)
+
+
+def with_script_allowed(context: HydraContext) -> HydraContext:
+    """The context for another process, where what `__main__.Net` names is `__mp_main__.Net`.
+
+    What `@hydra.main(execution_whitelist=...)` allows of the script is allowed by that name, too.
+    """
+    allowed = context.execution_whitelist
+    if not isinstance(allowed, tuple):  # nothing further, or everything
+        return context
+    own = [name for name in allowed if name.partition(".")[0] == "__main__"]
+    there = [f"__mp_main__{name.removeprefix('__main__')}" for name in own]
+    return replace(context, execution_whitelist=(*allowed, *there))

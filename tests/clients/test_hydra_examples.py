@@ -147,9 +147,11 @@ def test_runs_as_under_hydras_own_sweeper(
     same_jobs(FORMS[form], launcher, by_hydra, tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="__main__.Trainer is __mp_main__.Trainer, not whitelisted")
 def test_a_target_may_be_of_the_script(by_hydra: Any, tmp_path: Path) -> None:
-    same_jobs("objects/app.py trainer=short,own", "forkserver", by_hydra, tmp_path)
+    line = "objects/app.py trainer=short,own"
+    same_jobs(line, "forkserver", by_hydra, tmp_path / "budget")
+    run(tmp_path / "basic", line, "hydra/sweeper=basic", "hydra/launcher=forkserver")
+    assert jobs(tmp_path / "basic") == by_hydra(line)
 
 
 # With joblib a script's functions cannot be found by the processes that a task starts.

@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.scripts import restore_main
+from hydra_budget_sweeper.scripts import restore_main, with_script_allowed
 from hydra_budget_sweeper.study.server import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
@@ -35,7 +35,7 @@ class Worker:
 
     def __init__(self, task: TaskFunction, context: HydraContext) -> None:
         self.task = task
-        self.context = context
+        self.context = with_script_allowed(context)
         self.place = Path.cwd()
 
     @property

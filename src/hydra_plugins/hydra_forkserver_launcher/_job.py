@@ -9,7 +9,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from omegaconf import open_dict
 
-from hydra_budget_sweeper.scripts import restore_main
+from hydra_budget_sweeper.scripts import restore_main, with_script_allowed
 
 
 def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
@@ -28,7 +28,7 @@ def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
     HydraConfig.instance().set_config(job_config)
     try:
         returned = run_job(
-            hydra_context=hydra_context,
+            hydra_context=with_script_allowed(hydra_context),
             task_function=task_function,
             config=job_config,
             job_dir_key="hydra.sweep.dir",
