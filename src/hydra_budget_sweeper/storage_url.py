@@ -1,4 +1,4 @@
-"""Storage URLs as people may see them."""
+"""Storage URLs: what kind of place they name, and as people may see them."""
 
 import re
 from urllib.parse import unquote
@@ -9,6 +9,24 @@ _PASSWORDS = (
     re.compile(r"(?<!/)(?:://?|//)[^:/@\s]*:(.+)@"),
     re.compile(r"[?&](?:password|passwd|pwd)=([^&\s'\"]+)", re.IGNORECASE),
 )
+
+# The part before `+` names the database, what follows the driver.
+_SERVERS = ("postgresql", "mysql", "mariadb")
+
+
+def dialect(url: str) -> str:
+    """Return the kind of database that a URL names, such as postgresql; of a path what it begins with."""
+    return url.partition(":")[0].partition("+")[0]
+
+
+def on_server(url: str | None) -> bool:
+    """Return whether a storage is a server's, which needs no folder that its clients share."""
+    return dialect(url or "") in _SERVERS
+
+
+def is_database(url: str) -> bool:
+    """Return whether a storage is a database's, a server's or SQLite's file."""
+    return on_server(url) or dialect(url) == "sqlite"
 
 
 def without_password(text: str, url: str | None = None) -> str:

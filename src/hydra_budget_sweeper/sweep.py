@@ -39,6 +39,7 @@ from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point
 from hydra_budget_sweeper.space.space import Params, Space
+from hydra_budget_sweeper.storage_url import on_server
 from hydra_budget_sweeper.study.belonging import APART
 from hydra_budget_sweeper.study.finalists import (
     Rules,
@@ -50,7 +51,6 @@ from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, mark_of, place_of
 from hydra_budget_sweeper.study.rehearsal import rehearse
 from hydra_budget_sweeper.study.sampler import SeededSampler, recipe_of
-from hydra_budget_sweeper.study.server import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of

@@ -12,7 +12,6 @@ from typing import Any
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank_with_finalists
@@ -227,6 +226,8 @@ def _open_database(url: str, name: str) -> StudyStore:
     try:
         if "***" in url:
             raise ValueError("its password is not kept in the folder; give the storage's URL")
+        from sqlalchemy.engine import make_url
+
         place = make_url(url)
         if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
             raise ValueError("there is no such file")  # sqlite would make one

@@ -15,8 +15,8 @@ from typing import Any
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.space.grammar import override_text
+from hydra_budget_sweeper.storage_url import on_server
 from hydra_budget_sweeper.study.place import JOURNAL, MARK, WORKERS, StudyPlace, mark_of
-from hydra_budget_sweeper.study.server import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 
 OWNER = "budget_sweep:sweep"

@@ -10,9 +10,8 @@ import optuna
 from optuna.storages import BaseStorage
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.storage_url import without_password
+from hydra_budget_sweeper.storage_url import is_database, without_password
 from hydra_budget_sweeper.study.journal import journal_storage
-from hydra_budget_sweeper.study.server import is_database, open_database, reason_of
 
 JOURNAL = "study.journal"
 WORKERS = ".workers"
@@ -43,6 +42,8 @@ class StudyPlace:
         """
         if self.storage is None:
             return journal_storage(self.folder / JOURNAL)
+        from hydra_budget_sweeper.study.server import open_database, reason_of
+
         try:
             if is_database(self.storage):
                 return open_database(self.storage)

@@ -3,6 +3,9 @@
 A server may be restarted in the middle of a sweep. What was asked of it meanwhile is asked again
 until it is back; what had been written just before its end, and is refused the second time, counts.
 SQLite's file may be held by another program, or its disk be full: that is waited for alike.
+
+SQLAlchemy takes a quarter of a second to load; who keeps a study in a journal need not wait for it,
+so that this module is imported where a database is opened.
 """
 
 import hashlib
@@ -30,7 +33,7 @@ from sqlalchemy.exc import (
 )
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.storage_url import without_password
+from hydra_budget_sweeper.storage_url import dialect, without_password
 
 PATIENCE = 300  # seconds that a server may be away
 _PAUSE = 0.5  # seconds between two tries, at most
@@ -52,16 +55,6 @@ _LOCKS = {
 _T = TypeVar("_T")
 
 
-def on_server(url: str | None) -> bool:
-    """Return whether a storage is a server's, which needs no folder that its clients share."""
-    return _dialect(url or "") in _LOCKS
-
-
-def is_database(url: str) -> bool:
-    """Return whether a storage is a database's, a server's or SQLite's file."""
-    return on_server(url) or _dialect(url) == "sqlite"
-
-
 def open_database(url: str) -> BaseStorage:
     """Open a database's storage, which waits for a server that is away.
 
@@ -78,7 +71,7 @@ def open_database(url: str) -> BaseStorage:
 @contextmanager
 def server_lock(url: str, name: str) -> Iterator[None]:
     """Hold the lock `name` of a server's for the length of the block; wait for it if need be."""
-    take, release = _LOCKS[_dialect(url)]
+    take, release = _LOCKS[dialect(url)]
     # PostgreSQL's are numbers of 64 bits, MySQL's at most 64 letters.
     key = str(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True))
     connection = _locked(_engine(url, os.getpid()), take, key)
@@ -88,10 +81,6 @@ def server_lock(url: str, name: str) -> Iterator[None]:
         # Where the server went meanwhile, so did the lock.
         with suppress(SQLAlchemyError), connection:
             connection.execute(text(release), {"key": key})
-
-
-def _dialect(url: str) -> str:
-    return url.partition(":")[0].partition("+")[0]
 
 
 @cache

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.scripts import restore_main, with_script_allowed
-from hydra_budget_sweeper.study.server import on_server
+from hydra_budget_sweeper.storage_url import on_server
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
 from hydra_budget_sweeper.workers.liveness import Presence, Watch
