@@ -15,6 +15,15 @@ from budgetsweep.data import torchvision_datasets
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m leaves out what is slow
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what a test's `by_default` does not name."""
+    for item in items:
+        chosen = item.get_closest_marker("by_default")
+        if chosen and item.name.partition("[")[2].removesuffix("]") not in chosen.args:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a user's cache folder holds decides no test, and no test writes into it."""

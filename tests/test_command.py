@@ -66,6 +66,7 @@ def test_what_is_no_command_is_told_in_a_line(words: str, told: str, tmp_path: P
     assert told in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_is_train_with_multirun(tmp_path: Path) -> None:
     tiny = [
         "data=digits",

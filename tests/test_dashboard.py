@@ -69,6 +69,7 @@ def test_it_lists_the_sweeps_study_here_alone_and_ends_with_ctrl_c(journal: Path
         assert (server.returncode, told) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_database_is_shown_too(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/studies.db"
     few = "hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=mine"

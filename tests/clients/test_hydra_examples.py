@@ -59,10 +59,7 @@ QUICK = [
     (form, "forkserver")
     for form in (
         "dataclasses",
-        "experiments",
-        "objects",
         "a module of a package",
-        "a group without a default",
     )
 ]
 LAUNCHERS = [
@@ -156,6 +153,7 @@ def test_a_target_may_be_of_the_script(by_hydra: Any, tmp_path: Path) -> None:
 
 # With joblib a script's functions cannot be found by the processes that a task starts.
 @pytest.mark.parametrize("launcher", LAUNCHERS[:2])
+@pytest.mark.slow
 def test_a_task_may_start_processes_of_its_own(
     launcher: str, by_hydra: Any, tmp_path: Path
 ) -> None:
@@ -172,6 +170,7 @@ def same_jobs(line: str, launcher: str, by_hydra: Any, folder: Path) -> None:
     assert len([trial for trial in ranked if trial["state"] == "COMPLETE"]) == n_jobs
 
 
+@pytest.mark.slow
 def test_a_sweep_may_be_what_the_configuration_asks_for(tmp_path: Path) -> None:
     command = "groups/app.py --config-name always".split()
     environment = {**os.environ, "LC_ALL": "C"}

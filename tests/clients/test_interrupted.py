@@ -15,6 +15,7 @@ APPS = Path(__file__).parent / "apps"
 
 @pytest.mark.parametrize("launcher", ["basic", "forkserver"])
 @pytest.mark.parametrize("answer", ["exit", "return"])
+@pytest.mark.by_default("exit-forkserver")
 def test_a_task_that_takes_it_for_itself_is_interrupted(
     answer: str, launcher: str, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ SEEDED = "hydra.sweeper.sampler.seed=123"
 
 
 @pytest.mark.parametrize("searched", ["configuration", "command line"])
+@pytest.mark.by_default("command line-budget")
 def test_the_results_are_the_studys(sweeper: str, searched: str, tmp_path: Path) -> None:
     given = ["x=choice(0,1,2)", "y=0"] if searched == "command line" else []
     overrides = [*settings(**MANY, **stored(tmp_path)), "hydra/sweeper/sampler=tpe", SEEDED, "~z"]
@@ -72,6 +73,7 @@ def test_the_results_are_the_studys(sweeper: str, searched: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("n_trials", [10, 1])
+@pytest.mark.by_default("1-budget")
 def test_a_grid_ends_when_it_is_through(sweeper: str, n_trials: int, tmp_path: Path) -> None:
     sizes = settings(n_trials=n_trials, n_jobs=1, **stored(tmp_path))
     where = ["--config-dir=more", "--config-name=grid", "hydra.job.chdir=False"]
@@ -85,6 +87,7 @@ def test_a_grid_ends_when_it_is_through(sweeper: str, n_trials: int, tmp_path: P
 
 @pytest.mark.parametrize("searched", ["configuration", "command line"])
 @pytest.mark.parametrize("sampler", ["random", "nsgaiii"])
+@pytest.mark.by_default("nsgaiii-command line-budget")
 def test_no_solution_of_two_objectives_is_dominated(
     sweeper: str, sampler: str, searched: str, tmp_path: Path
 ) -> None:
@@ -110,6 +113,7 @@ def test_a_space_in_python_may_depend_on_what_was_drawn(sweeper: str, tmp_path: 
 
 
 @pytest.mark.parametrize("tolerated", [0.5, 1.0])
+@pytest.mark.by_default("0.5-budget")
 def test_failures_are_told_unless_all_are_tolerated(
     sweeper: str, tolerated: float, tmp_path: Path
 ) -> None:

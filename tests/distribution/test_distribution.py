@@ -77,6 +77,7 @@ def test_hydra_finds_its_plugins(python: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "forkserver"])
+@pytest.mark.by_default("forkserver")
 def test_the_stock_sweepers_example_runs_with_it(
     python: Path, launcher: str, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_its_guide_can_be_walked(python: Path, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(*blocks("python"))
     (tmp_path / "config.yaml").write_text(*blocks("yaml"))

@@ -82,7 +82,8 @@ OPTIMIZER = st.fixed_dictionaries(
 # What a refusal must name: a setting's key.
 KEY = re.compile(r"\b(model|budget|optimizer|trainer)\.[a-z_]+")
 NUMBER = int(os.environ.get("FAULTS_CONFIGURATIONS", "1000"))
-MANY = [40, pytest.param(NUMBER, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
+FEW = 12
+MANY = [FEW, pytest.param(NUMBER, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
 
 
 def configured(model: dict[str, Any], budget: dict[str, Any], optimizer: dict[str, Any]) -> Any:
@@ -112,7 +113,7 @@ def configured(model: dict[str, Any], budget: dict[str, Any], optimizer: dict[st
 def test_a_configuration_trains_or_is_refused(
     number: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    counts = {"trained": 0, "refused": 0, "exported": 0, "most": 3 if number == 40 else 12}
+    counts = {"trained": 0, "refused": 0, "exported": 0, "most": 3 if number == FEW else 12}
 
     @settings(
         max_examples=number, deadline=None, derandomize=True, database=None,

@@ -58,6 +58,9 @@ def start(folder: Path, moment: str, mark: str, sweeper: str) -> subprocess.Pope
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("sweeper", ["basic", "budget"])
 @pytest.mark.parametrize("moment", ["preload", "start", "script", "job", "end"])
+@pytest.mark.by_default(
+    "start-budget-15", "script-budget-9", "job-budget-9", "job-basic-15", "end-budget-15"
+)
 def test_nothing_outlives_the_main_process(
     tmp_path: Path, moment: str, sweeper: str, signal_: signal.Signals
 ) -> None:

@@ -98,6 +98,7 @@ def call(folder: Path, *arguments: str) -> str:
 SMALL = ["data=digits", "data.limit=200", "trainer.epochs=1", "trainer.progress=false"]
 
 
+@pytest.mark.slow
 def test_a_program_looks_trains_and_exports_with_its_blocks(tmp_path: Path) -> None:
     assert "Mish" in call(tmp_path, "summary", *OWN)
     call(tmp_path, "train", *OWN, *SMALL, "hydra.run.dir=run")

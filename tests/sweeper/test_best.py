@@ -47,6 +47,7 @@ FILES = {
         pytest.param("-cn many", "'lr': 0.1", id="mode in the configuration"),
     ],
 )  # fmt: skip
+@pytest.mark.by_default("group added", "config name", "quotes")
 def test_the_command_runs_the_winner(tmp_path: Path, start: str, got: str) -> None:
     app = application(tmp_path, FILES)
     told = app.shell(f"python app.py {start} hydra.sweep.dir=out {TWO}")
@@ -62,6 +63,7 @@ def test_the_command_runs_the_winner(tmp_path: Path, start: str, got: str) -> No
     "start",
     ["-m lr=0.1,0.3", "-m +search=wide opt=adam,sgd lr=0.1", "-m +experiment=mine lr=0.1,0.3"],
 )
+@pytest.mark.by_default("-m +experiment=mine lr=0.1,0.3")
 def test_the_winner_is_an_experiment_too(tmp_path: Path, start: str) -> None:
     files = {name: text for name, text in FILES.items() if name != "conf/experiment/best.yaml"}
     app = application(tmp_path, files)

@@ -71,6 +71,7 @@ def rows(app: Application) -> list[dict]:
 
 @pytest.mark.parametrize("config", ["config", "huge_first", "must_choose"])
 @pytest.mark.parametrize("launcher", ["basic", "forkserver"])
+@pytest.mark.by_default("forkserver-config")
 def test_limits_see_the_candidates_own_job(app: Application, config: str, launcher: str) -> None:
     told = app.run("--config-name", config, "-m", "model=small,huge", "x=1,2", "hydra.sweep.dir=out",
                    f"hydra/launcher={launcher}")  # fmt: skip
@@ -137,6 +138,7 @@ hydra:
     ],
 )
 @pytest.mark.parametrize("first", ["sgd", "adam"])
+@pytest.mark.by_default("sgd-+-backbone-got0")
 def test_a_group_that_exists_under_one_choice_only(
     app: Application, prefix: str, group: str, got: dict, first: str
 ) -> None:

@@ -74,6 +74,7 @@ def check_that_the_others_were_trained(app: Application, told: str) -> list[str]
 @pytest.mark.parametrize(
     "what", ["none", "text", "huge", "odd", "not_a_number", "list", "complex", "dict"]
 )
+@pytest.mark.by_default("dict")
 def test_a_strange_return_fails_its_trial(app: Application, what: str) -> None:
     told = app.run(*SWEEP, f"what={what}", "returns=true", "hydra.sweeper.enqueue=['x=1']")
     errors = check_that_the_others_were_trained(app, told)
@@ -117,6 +118,7 @@ def test_a_hook_cannot_take_the_results(app: Application) -> None:
 
 
 @pytest.mark.parametrize("name", ["leaderboard.json", "best.yaml", "experiment"])
+@pytest.mark.by_default("leaderboard.json")
 def test_a_file_that_cannot_be_written_stops_nothing(app: Application, name: str) -> None:
     """A folder stands where the file belongs."""
     app.run(*SWEEP, "hydra.sweeper.n_trials=1")

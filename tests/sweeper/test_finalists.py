@@ -68,6 +68,7 @@ def finalists_study(folder: Path) -> optuna.Study:
 @pytest.mark.parametrize(
     "workers", [["hydra/launcher=basic"], [FORKSERVER, "hydra.sweeper.n_jobs=2"]]
 )
+@pytest.mark.by_default("workers1")
 def test_the_best_mean_wins_where_one_run_would_have_chosen_the_worst(
     tmp_path: Path, workers: list[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_the_best_mean_wins_where_one_run_would_have_chosen_the_worst(
     ],
     ids=["one round", "one finalist", "more than there are, three rounds"],
 )
+@pytest.mark.by_default("more than there are, three rounds")
 def test_half_go_on_to_more_seeds(
     tmp_path: Path, overrides: list[str], expected: dict[int, int]
 ) -> None:
@@ -151,6 +153,7 @@ def test_finalists_are_never_pruned(tmp_path: Path) -> None:
     assert {t.state.name for t in finalists_study(tmp_path).trials} == {"COMPLETE"}
 
 
+@pytest.mark.slow
 def test_the_search_learns_nothing_from_them_and_goes_on(tmp_path: Path) -> None:
     wide = ["x=range(0,100)", "hydra.sweeper.sampler.seed=1", "hydra/launcher=basic"]
     wide += ["hydra.sweeper.finalists.count=2", "hydra.sweeper.finalists.seeds=[2]"]
@@ -177,6 +180,7 @@ def test_a_finalist_that_fails_under_a_seed_cannot_win(tmp_path: Path) -> None:
     assert ran(trace) == Counter(seeds_of({1: 4, 2: 4, 3: 4, 4: 4, 5: 2, 6: 2, 7: 2}) | {(0, 1)})
 
 
+@pytest.mark.slow
 def test_a_failure_that_is_not_tolerated_ends_the_sweep_which_goes_on(tmp_path: Path) -> None:
     folder, trace = tmp_path / "s", tmp_path / "trace"
     asked = [*SPACE, COUNT, "trouble='0 under 2'", f"trace={trace}"]
@@ -222,6 +226,7 @@ def test_the_search_leaves_them_time(tmp_path: Path) -> None:
     assert len(finalists_study(tmp_path).trials) > 0
 
 
+@pytest.mark.slow
 def test_the_timeout_ends_them_and_the_last_whole_round_counts(tmp_path: Path) -> None:
     """The first round is short; the second, of which nothing can be done in time, is not."""
     sweep(tmp_path, *SPACE, COUNT, "hydra.sweeper.finalists.seeds=[2]")
@@ -282,6 +287,7 @@ def has_grown(process: subprocess.Popen[str], trace: Path, seen: int) -> bool:
     return process.poll() is not None or (trace.exists() and len(trace.read_text()) > seen)
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
     folder, trace = tmp_path / "s", tmp_path / "trace"
     asked = [*SPACE, COUNT, "hydra/launcher=basic", f"trace={trace}", "seconds=0.2"]
@@ -322,6 +328,7 @@ def told(found: SweepResults) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite"])
+@pytest.mark.by_default("None")
 def test_a_sweeps_folder_tells_of_its_finalists(tmp_path: Path, storage: str | None) -> None:
     url = [f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db"] if storage else []
     folder = tmp_path / "s"
@@ -363,6 +370,7 @@ def test_a_mistake_is_told_before_the_first_trial(
     assert not (tmp_path / "s" / "study.journal").exists()
 
 
+@pytest.mark.slow
 def test_other_runs_than_those_that_are_there_are_refused(tmp_path: Path) -> None:
     sweep(tmp_path, *SPACE, COUNT)
     changed = sweep(

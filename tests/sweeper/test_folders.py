@@ -48,6 +48,7 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
     ["${name}", ".", "./.", "..", "a/b", "${hydra:job.num}", "${hydra.job.num}-of-it", "t${x}"],
 )
 @pytest.mark.parametrize("launcher", ["basic", "forkserver"])
+@pytest.mark.by_default("forkserver-.", "forkserver-${name}", "basic-t${x}")
 def test_each_trial_has_a_folder_with_its_own_files(
     app: Application, subdir: str, launcher: str
 ) -> None:

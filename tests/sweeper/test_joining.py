@@ -62,6 +62,7 @@ def test_a_joined_sweep_waits_without_workers_and_takes_over_from_the_dead(
     assert second.wait(timeout=30) == 130
 
 
+@pytest.mark.slow
 def test_the_last_trial_of_a_dead_machine_is_taken_over_after_the_lease(tmp_path: Path) -> None:
     """A worker elsewhere shows no lock here: only its beats count, and they have stopped."""
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
@@ -77,6 +78,7 @@ def test_the_last_trial_of_a_dead_machine_is_taken_over_after_the_lease(tmp_path
 
 
 @pytest.mark.parametrize("ending", ["interrupt", "timeout"])
+@pytest.mark.by_default("interrupt")
 def test_who_waits_can_be_told_to_stop(
     tmp_path: Path, running: list[subprocess.Popen], ending: str
 ) -> None:
@@ -94,6 +96,7 @@ def test_who_waits_can_be_told_to_stop(
     assert first.poll() is None
 
 
+@pytest.mark.slow
 def test_the_last_trial_of_a_finite_space_is_waited_for(
     tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:
@@ -118,6 +121,7 @@ def test_as_many_workers_as_there_are_trials_to_take(tmp_path: Path) -> None:
     assert summary(tmp_path)["trained"] == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_the_folder_says_so_once(tmp_path: Path) -> None:
     can = subprocess.run(
         ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none {tmp_path}"], capture_output=True

@@ -110,6 +110,7 @@ def wait_until_it_works(process: subprocess.Popen[str], trace: Path, seen: int) 
         ("sweeper", 6, FORKSERVER),
     ],
 )
+@pytest.mark.by_default("worker-8-hydra/launcher=forkserver")
 def test_killed_at_random_moments(tmp_path: Path, who: str, kills: int, launcher: str) -> None:
     killed_sweep(tmp_path / "sweep", kills, seed=kills, who=who, launcher=launcher)
 

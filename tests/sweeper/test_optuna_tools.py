@@ -51,6 +51,7 @@ def test_a_renamed_folder_keeps_its_study(swept: Path, tmp_path: Path) -> None:
         renamed.rename(swept)
 
 
+@pytest.mark.slow
 def test_in_a_database_folders_of_one_name_have_studies_of_their_own(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     for place in ("a", "b"):

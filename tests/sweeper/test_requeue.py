@@ -53,6 +53,7 @@ def give_notice(folder: Path) -> None:
 
 
 @submitit
+@pytest.mark.slow
 def test_a_worker_whose_job_is_queued_again_goes_on_with_its_trial(
     tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_trial_that_no_job_has_time_for_fails(
     assert row["state"] == "FAIL" and "hydra.launcher.timeout_min" in row["error"]
 
 
+@pytest.mark.slow
 def test_workers_that_only_get_further_may_die_often(
     tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:

@@ -71,6 +71,7 @@ def needs(sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", EARLY)
+@pytest.mark.by_default("tpe")
 def test_one_worker_draws_the_same_to_the_bit_whether_resumed_or_not(
     tmp_path: Path, sampler: str
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_setting_that_cannot_be_is_refused_in_a_sentence(
     assert not (tmp_path / "s" / "study.journal").exists()
 
 
+@pytest.mark.slow
 def test_the_application_brings_a_sampler_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         textwrap.dedent("""
@@ -241,6 +243,7 @@ def test_the_application_brings_a_sampler_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii", "nsgaiii"])
+@pytest.mark.by_default("tpe")
 def test_every_sampler_learns_where_the_limits_are(tmp_path: Path, sampler: str) -> None:
     needs(sampler)
     sweep(tmp_path / "s", X, Y, "width=range(1,101)", LIMITS, f"hydra/sweeper/sampler={sampler}",

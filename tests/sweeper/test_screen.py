@@ -110,6 +110,7 @@ def test_a_log_has_a_line_for_each_trial(tmp_path: Path) -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S", line) for line in trained + failed)
 
 
+@pytest.mark.slow
 def test_a_trials_log_is_its_own(tmp_path: Path) -> None:
     """The basic launcher runs trials in the sweep's process, whose messages are none of theirs."""
     ended = sweep(tmp_path, X, "seconds=1.2", "hydra.sweeper.n_trials=3")
@@ -123,6 +124,7 @@ def on_terminal(folder: Path, *overrides: str) -> Terminal:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "forkserver"])
+@pytest.mark.by_default("forkserver")
 def test_a_sweep_on_a_terminal_shows_its_trials_and_leaves_it_clean(
     tmp_path: Path, launcher: str
 ) -> None:

@@ -16,6 +16,7 @@ def got(folder: Path, *keys: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@pytest.mark.by_default("random")
 def test_choices_that_python_calls_equal_are_all_tried_once(tmp_path: Path, sampler: str) -> None:
     sweep(
         tmp_path,
@@ -30,6 +31,7 @@ def test_choices_that_python_calls_equal_are_all_tried_once(tmp_path: Path, samp
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+@pytest.mark.by_default("tpe")
 def test_a_stepped_range_ends_with_hydras_own_values(tmp_path: Path, sampler: str) -> None:
     sweep(
         tmp_path,

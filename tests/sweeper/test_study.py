@@ -33,6 +33,7 @@ def in_database(tmp_path: Path) -> optuna.Study:
     return optuna.load_study(study_name="shared", storage=database(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_study_is_not_opened_from_a_second_folder(tmp_path: Path) -> None:
     trace = f"trace={tmp_path / 'trace'}"
     sweep(tmp_path / "a", X, n_trials(2), trace, *stored(tmp_path))
@@ -45,6 +46,7 @@ def test_a_study_is_not_opened_from_a_second_folder(tmp_path: Path) -> None:
     assert len([what for what, *_ in traced(tmp_path / "trace") if what == "end"]) == 3
 
 
+@pytest.mark.slow
 def test_a_folder_that_moved_goes_on_and_its_copy_does_not(tmp_path: Path) -> None:
     sweep(tmp_path / "a", X, n_trials(1), *stored(tmp_path))
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
@@ -57,6 +59,7 @@ def test_a_folder_that_moved_goes_on_and_its_copy_does_not(tmp_path: Path) -> No
     assert f"belongs to the sweep in {tmp_path / 'moved'}" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_copied_with_its_journal_goes_on_by_itself(tmp_path: Path) -> None:
     sweep(tmp_path / "a", X, n_trials(1))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -116,6 +119,7 @@ def test_a_study_that_is_not_there_any_more_is_not_made_anew(tmp_path: Path) -> 
         open_study(place, ("minimize",), {})
 
 
+@pytest.mark.slow
 def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:
     sweep(tmp_path, X, n_trials(1))
     free = "hydra.sweeper.free_settings=[seconds,shape]"
@@ -174,6 +178,7 @@ def test_a_number_that_became_a_text_is_told_apart() -> None:
     assert before.removeprefix("space x: ") != told
 
 
+@pytest.mark.slow
 def test_a_note_of_a_newer_version_is_read(tmp_path: Path) -> None:
     sweep(tmp_path, X, n_trials(1))
     made = study(tmp_path)

@@ -43,6 +43,7 @@ def n_trials(n: int) -> str:
 
 
 @pytest.mark.parametrize("launcher", ["hydra/launcher=basic", FORKSERVER, JOBLIB])
+@pytest.mark.by_default("hydra/launcher=forkserver")
 def test_exactly_n_trials_are_trained_and_none_over_its_limit(
     tmp_path: Path, launcher: str
 ) -> None:
@@ -122,6 +123,7 @@ def test_grid_covers_every_point_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc"])
+@pytest.mark.by_default("tpe", "cmaes", "gp")
 def test_every_sampler_group_works(tmp_path: Path, sampler: str) -> None:
     if sampler == "gp":
         pytest.importorskip("torch")
@@ -228,6 +230,7 @@ def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
     ],
     ids=["range", "parameter", "direction", "constraints", "fixed"],
 )
+@pytest.mark.by_default("range")
 def test_a_changed_sweep_is_refused_with_the_difference(
     tmp_path: Path, change: list[str], words: list[str]
 ) -> None:
@@ -275,6 +278,7 @@ def test_duplicates_replay_their_value_and_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "entry", ["x=1 y=0", "[x=1,y=0]", "{x: 1, y: 0}"], ids=["string", "list", "mapping"]
 )
+@pytest.mark.by_default("list")
 def test_known_points_come_first_and_once(tmp_path: Path, entry: str) -> None:
     conf = tmp_path / "conf" / "known"
     conf.mkdir(parents=True)
@@ -366,6 +370,7 @@ def test_timeout_ends_the_sweep_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("launcher", ["hydra/launcher=basic", FORKSERVER, JOBLIB])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.by_default("2-hydra/launcher=forkserver")
 def test_an_interrupted_sweep_ends_cleanly_and_goes_on(
     tmp_path: Path, launcher: str, how: signal.Signals
 ) -> None:
@@ -426,6 +431,7 @@ def workers_of(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
+@pytest.mark.by_default("7")
 def test_a_journal_cut_short_is_mended(tmp_path: Path, cut: int) -> None:
     sweep(tmp_path, X, n_trials(3))
     journal = tmp_path / "study.journal"
@@ -516,6 +522,7 @@ def test_a_mistake_is_one_message_and_no_traceback(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_any_optuna_storage(tmp_path: Path) -> None:
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db"
     for n in (2, 4):

@@ -39,6 +39,7 @@ SPACE = ["x=interval(0,2)", "colour=red,blue", "part=small,large"]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=name_of)
+@pytest.mark.by_default("joblib", "forkserver")
 def test_an_application_in_one_file_runs(tmp_path: Path, launcher: list[str]) -> None:
     """Its structured config, enums, resolvers, closures and task are in `__main__` alone."""
     run(tmp_path, str(APPS / "scripted.py"), *SWEEP, *SPACE, *launcher)
@@ -58,6 +59,7 @@ def test_it_runs_under_the_basic_sweeper_too(tmp_path: Path, launcher: list[str]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS[:3], ids=name_of)
+@pytest.mark.by_default("forkserver")
 def test_a_module_in_a_folder_of_any_name_runs(tmp_path: Path, launcher: list[str]) -> None:
     folder = tmp_path / "Größe = 1, „2“ $x"
     package = folder / "my_app"

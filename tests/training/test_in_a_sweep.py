@@ -66,6 +66,7 @@ def test_no_trial_reads_the_test_set(swept: Path) -> None:
     assert {s["test_accuracy"] for s in summaries(swept)} == {None}
 
 
+@pytest.mark.slow
 def test_a_multirun_reads_the_test_set_where_it_is_told_to(tmp_path: Path) -> None:
     done = train(tmp_path, "--multirun", "hydra/sweeper=basic", f"hydra.sweep.dir={tmp_path}",
                  "seed=0", "trainer.epochs=1", "trainer.test=true")  # fmt: skip
@@ -101,6 +102,7 @@ def test_all_trials_compute_alike_and_one_of_them_measured(swept: Path) -> None:
     assert len(json.loads((swept / "cache/budgetsweep/formats.json").read_text())) == 1
 
 
+@pytest.mark.slow
 def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> None:
     done = sweep(
         tmp_path, "optimizer.lr=choice(0.05,90,95,100)", "hydra.sweeper.n_trials=4",
@@ -150,6 +152,7 @@ def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: s
         assert first >= 55_000 // cfg.trainer.batch_size
 
 
+@pytest.mark.slow
 def test_the_smallest_network_that_holds_the_accuracy_wins_and_a_miss_costs_its_share(
     tmp_path: Path,
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_finished_run_holds_its_results(finished: Path) -> None:
     assert len(numbers(finished)) == 1 + 4
 
 
+@pytest.mark.slow
 def test_a_start_does_without_what_takes_longer_to_import_than_torch(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_finished_run_is_not_written_over(finished: Path) -> None:
     assert state() == before
 
 
+@pytest.mark.slow
 def test_the_log_and_the_bar_do_not_write_over_each_other(tmp_path: Path) -> None:
     """A line of the log is a line of a narrow terminal, without prefix; the bar is gone in the end."""
     run = Terminal([*RUN, "hydra.run.dir=run"], dict(os.environ), tmp_path)

@@ -311,6 +311,7 @@ def test_a_compiled_network_trains_to_about_the_same_loss(tmp_path: Path) -> Non
     assert weights(tmp_path / "compiled").keys() == weights(tmp_path / "plain").keys()
 
 
+@pytest.mark.slow
 def test_memory_of_freed_tensors_is_kept() -> None:
     """Counted by the system: how often a process had to be given a new page."""
     program = """
@@ -691,6 +692,7 @@ def load_beside() -> Iterator[None]:
 
 @pytest.mark.usefixtures("load_beside")
 @pytest.mark.parametrize("best", ["contiguous", "channels_last"])
+@pytest.mark.by_default("channels_last")
 def test_load_beside_it_does_not_change_the_choice(best: str) -> None:
     torch.set_num_threads(1)
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

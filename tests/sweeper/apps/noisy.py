@@ -32,7 +32,9 @@ def main(cfg: DictConfig) -> float:
     first = int(done.read_text()) if cfg.resume and done.exists() else 0
     for step in range(first, cfg.steps):
         time.sleep(cfg.seconds / cfg.steps)
-        done.write_text(str(step + 1))
+        half_way = folder / "done.half"  # a kill must not leave an empty file
+        half_way.write_text(str(step + 1))
+        half_way.replace(done)
         report(float(cfg.x), step)
     trace(cfg, "end")
     return cfg.sign * objective(cfg.x, cfg.seed)
