@@ -237,6 +237,7 @@ def test_a_changed_sweep_is_refused_with_the_difference(
     sweep(tmp_path, X, n_trials(1))
     refused = sweep(tmp_path, *change, n_trials(2), expect=1)
     assert all(word in refused.stderr for word in words), refused.stderr
+    assert "  setting " not in refused.stderr  # each difference is told once
     assert "Traceback" not in refused.stderr
     assert len(study(tmp_path).trials) == 1
 

@@ -127,6 +127,7 @@ def differences(
         for key, value in before.get("setting", {}).items()
         if now.get("setting", {}).get(key, _ABSENT) == value
     }
+    told = set()
     for part, old in sorted(before.items()):
         new = now.get(part)
         if not isinstance(old, dict) or not isinstance(new, dict):
@@ -138,10 +139,11 @@ def differences(
             name = key.lstrip("+~").partition("@")[0].partition("=")[0]
             if o == n or (part in ("setting", "fixed") and _is_free(name, free)):
                 continue
-            if part == "setting" and key not in old:
+            if part == "setting" and (key not in old or key in told):
                 continue
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
+            told.add(name)
             yield f"{part} {key}: {o} → {n}"
 
 
