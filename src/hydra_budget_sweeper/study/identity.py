@@ -128,7 +128,8 @@ def differences(
         if now.get("setting", {}).get(key, _ABSENT) == value
     }
     told = set()
-    for part, old in sorted(before.items()):
+    # A setting last: what is told of the command line or the space is why it differs, too.
+    for part, old in sorted(before.items(), key=lambda item: (item[0] == "setting", item[0])):
         new = now.get(part)
         if not isinstance(old, dict) or not isinstance(new, dict):
             if old != new:
