@@ -35,7 +35,7 @@ class Worker:
 
     def __init__(self, task: TaskFunction, context: HydraContext) -> None:
         self.task = task
-        self.context = with_script_allowed(context)
+        self.context = context
         self.place = Path.cwd()
 
     @property
@@ -86,7 +86,8 @@ class Worker:
                 end_with_sweeper(plan.hidden, plan.sweeper) if seen else nullcontext(),
                 interrupts.handle(*signals),
             ):
-                session = Session(plan, self.task, self.context, presence.name, interrupts)
+                context = with_script_allowed(self.context)
+                session = Session(plan, self.task, context, presence.name, interrupts)
                 try:
                     return TrialLoop(session).work()
                 finally:
