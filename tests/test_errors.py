@@ -113,6 +113,7 @@ def check_told(told: str, words: list[str], folder: Path) -> None:
     assert not [f for f in folder.rglob("*") if f.name in ("summary.json", "checkpoint.pt")]
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_plain_multirun_has_no_traceback(tmp_path: Path) -> None:
     line = "hydra/sweeper=basic data.root=nowhere data.download=false seed=0,1 hydra.sweep.dir=out"
     call = [sys.executable, "-m", "budgetsweep", "sweep", *line.split()]

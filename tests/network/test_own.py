@@ -109,7 +109,8 @@ def test_a_program_looks_trains_and_exports_with_its_blocks(tmp_path: Path) -> N
     assert exported["largest_difference"] < 1e-4
 
 
-@pytest.mark.parametrize("launcher", ["workers", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("launcher", ["workers", "joblib"])
+@pytest.mark.slow
 def test_the_workers_of_a_sweep_know_its_blocks(launcher: str, tmp_path: Path) -> None:
     call(
         tmp_path, "sweep", *OWN[:2], *SMALL, "model.layers.conv1.block=choice(conv,split)",

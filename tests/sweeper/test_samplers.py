@@ -309,6 +309,7 @@ def test_over_the_limits_does_not_count_as_a_start_of_the_median_pruner(tmp_path
     assert summary(tmp_path / "s")["pruned"] == 0
 
 
+@pytest.mark.slow
 def test_a_study_with_pickles_is_not_resumed_unless_it_is_said_to_be_ones_own(
     tmp_path: Path,
 ) -> None:

@@ -39,7 +39,7 @@ SPACE = ["x=interval(0,2)", "colour=red,blue", "part=small,large"]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=name_of)
-@pytest.mark.by_default("joblib", "forkserver")
+@pytest.mark.by_default("forkserver")
 def test_an_application_in_one_file_runs(tmp_path: Path, launcher: list[str]) -> None:
     """Its structured config, enums, resolvers, closures and task are in `__main__` alone."""
     run(tmp_path, str(APPS / "scripted.py"), *SWEEP, *SPACE, *launcher)

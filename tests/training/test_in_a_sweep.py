@@ -88,6 +88,7 @@ def test_looks_have_columns_of_their_own(swept: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nobody_looks_where_nothing_compares(tmp_path: Path) -> None:
     done = sweep(tmp_path, "seed=1,2", "hydra/sweeper/pruner=none", "hydra.sweeper.n_trials=1",
                  "trainer.first_look=1")  # fmt: skip
@@ -173,6 +174,7 @@ def test_the_smallest_network_that_holds_the_accuracy_wins_and_a_miss_costs_its_
         assert summary["size_at_target"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_size_at_a_target_needs_one_before_any_training(tmp_path: Path) -> None:
     done = sweep(tmp_path, "objectives=[size_at_target]", "seed=0,1")
     assert done.returncode and "target=null" in done.stderr + done.stdout

@@ -692,7 +692,7 @@ def load_beside() -> Iterator[None]:
 
 @pytest.mark.usefixtures("load_beside")
 @pytest.mark.parametrize("best", ["contiguous", "channels_last"])
-@pytest.mark.by_default("channels_last")
+@pytest.mark.slow
 def test_load_beside_it_does_not_change_the_choice(best: str) -> None:
     torch.set_num_threads(1)
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

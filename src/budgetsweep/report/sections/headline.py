@@ -110,8 +110,7 @@ def _margin(sweep: Sweep, best: Trial) -> list[Fact]:
     if known is best:
         return [("against the reference", "0", "it is the reference")]
     if known.state != "complete":
-        state = "is still running" if known.state == "running" else f"was {known.state}"
-        return [("against the reference", "unknown", f"trial {known.told.number} {state}")]
+        return [("against the reference", "unknown", f"trial {known.told.number}: {known.state}")]
     remark = f"trial {known.told.number}, one seed each"
     if best.accuracy is not None and known.accuracy is not None:
         lead = 100 * (best.accuracy - known.accuracy)
