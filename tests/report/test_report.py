@@ -33,7 +33,7 @@ from budgetsweep.report.drawing import log_ticks
 from budgetsweep.report.mistakes import counted_by_the_run, find_mistakes
 from budgetsweep.report.network import look_at
 from budgetsweep.report.page import Plot, Table
-from budgetsweep.report.reference import reference
+from budgetsweep.report.reference import reference, reference_cost
 from budgetsweep.report.sections import failures, front, layers, parallel, timing
 from budgetsweep.report.sections import headline as top
 from budgetsweep.runs.loading import SavedRun, load_run
@@ -205,7 +205,7 @@ def test_a_reference_over_budget_is_named_and_its_lead_unknown(sweep: Path) -> N
     assert trial.suggest_int("model.layers.conv1.width", 1, 32) == 20
     trial.set_constraint("parameters", 0.5)
     study.tell(trial, math.inf)
-    assert headline(sweep)["against the reference"] == ("unknown", "trial 7 was over budget")
+    assert headline(sweep)["against the reference"] == ("unknown", "trial 7: over budget")
     assert "The reference is trial 7, over budget." in Page(write_report(sweep)).text
 
 
@@ -349,6 +349,19 @@ def test_the_reference_is_what_the_sweep_would_train_without_its_search(sweep: P
     for trial in found.trials:
         trial.told.params["optimizer.lr"] = 0.1  # sgd's own
     assert reference(found) is found.trials[2]
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_the_reference_beside_the_winner_is_scaled_where_candidates_are(
+    sweep: Path, fitted: bool
+) -> None:
+    lines = "- data=digits\n- model=reference\n- budget.max_parameters=2000\n"
+    for number in (0, 2, 3, 4, 6):
+        path = sweep / f"{number} a/.hydra/overrides.yaml"
+        path.write_text(lines + f"- budget.fit={str(fitted).lower()}\n")
+    cost = reference_cost(read(sweep))
+    assert cost is not None
+    assert (1_900 < cost.parameters <= 2_000) if fitted else (cost.parameters == 19_668)
 
 
 def test_a_page_is_whole_escaped_and_loads_nothing(sweep: Path) -> None:

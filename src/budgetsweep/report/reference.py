@@ -10,6 +10,7 @@ from budgetsweep.config import to_config
 from budgetsweep.data import resolve
 from budgetsweep.errors import UserError
 from budgetsweep.network.cost import Cost, cost_of
+from budgetsweep.network.fit import fit
 from budgetsweep.report.collect import Sweep, Trial
 from budgetsweep.runs.confirmation import is_at, reference_config
 from budgetsweep.runs.loading import load_run
@@ -29,7 +30,10 @@ def reference(sweep: Sweep) -> Trial | None:
 
 
 def reference_cost(sweep: Sweep) -> Cost | None:
-    """The reference's cost, row by row; None where it is the winner, or is not known here."""
+    """The reference's cost, row by row, at the sweep's budget if that is fitted.
+
+    None where it is the winner, or is not known here.
+    """
     known = reference(sweep)
     if known is not None and known is sweep.winner:
         return None
@@ -38,6 +42,8 @@ def reference_cost(sweep: Sweep) -> Cost | None:
             parts = [str(key) for key in composed if key != "hydra"]
             config = to_config(OmegaConf.masked_copy(composed, parts))
             config.data = resolve(config.data)
+            if config.budget.fit:
+                config.model = fit(config.model, config.data, config.budget)
         elif known is not None and known.run is not None:
             config = load_run(known.run.folder).config
         else:

@@ -137,7 +137,7 @@ def section(sweep: Sweep) -> Section:
     best = front(sweep, complete)
     told = percent if score.name == "validation accuracy" and not several else number
     unit = sweep.objectives[1] if several else in_words(name)
-    ends = [f"{p.x:,.6g} {unit}, {told(p.y)}" for p in (best[0], best[-1])] if best else []
+    ends = [f"{number(p.x)} {unit}, {told(p.y)}" for p in (best[0], best[-1])] if best else []
     caption = "Each point is a trained candidate"
     if ends:
         caption += (
