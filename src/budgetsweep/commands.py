@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import logging
 import os
 import shlex
 import signal
@@ -24,7 +23,7 @@ from pkgutil import resolve_name
 
 from budgetsweep import __version__
 from hydra_budget_sweeper.files import described, of_disk
-from hydra_budget_sweeper.streams import drop_output, have_streams, reader_left
+from hydra_budget_sweeper.streams import drop_output, reader_left, secure_streams
 
 # name → the function that it calls, and what the list says of it
 COMMANDS = {
@@ -68,7 +67,7 @@ def main() -> None:
 
     The command finds a command line of its own in `sys.argv`, after the words that call it.
     """
-    have_streams()
+    secure_streams()
     script, *words = sys.argv
     name = words[0] if words else "--help"
     if name.startswith("-"):
@@ -79,7 +78,6 @@ def main() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     own = Path(script).suffix == ".py" and Path(script).stem != "__main__"
     sys.argv[:2] = [shlex.join([*(["python", script] if own else ["budgetsweep"]), name])]
-    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     try:
         resolve_name(COMMANDS[name][0])()
         sys.stdout.flush()

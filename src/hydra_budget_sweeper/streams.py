@@ -1,12 +1,17 @@
-"""Standard streams that are closed, or whose reader has left."""
+"""Standard streams that are closed, or whose reader has left, and logs on a full disk."""
 
+import logging
 import os
 import select
 import sys
 
 
-def have_streams() -> None:
-    """Put nothing in the place of a stream that is closed: the next file would take its number."""
+def secure_streams() -> None:
+    """Put nothing in the place of a stream that is closed: the next file would take its number.
+
+    From then on a log that cannot be written is no reason for a traceback.
+    """
+    logging.raiseExceptions = False
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)

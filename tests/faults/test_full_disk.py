@@ -58,6 +58,8 @@ def test_a_run_ends_with_the_files_name_and_goes_on(room: int, finished: Path, d
     torch.testing.assert_close(made, whole, rtol=0, atol=0)
 
 
+# What logging cannot flush, it leaves to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("room", slow_but([24], [0, 4, 8, 12, 16, 24, 32, 48, 64]))
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])
 def test_a_sweep_loses_no_trial(

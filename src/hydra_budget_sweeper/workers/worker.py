@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.scripts import restore_main, with_script_allowed
 from hydra_budget_sweeper.storage_url import on_server
+from hydra_budget_sweeper.streams import secure_streams
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.workers.heartbeat import end_with_sweeper, heartbeat
 from hydra_budget_sweeper.workers.liveness import Presence, Watch
@@ -63,6 +64,7 @@ class Worker:
         Raises:
             SweepError: The sweep's folder is not to be seen from here.
         """
+        secure_streams()
         interrupts = Interrupts()
         with put_off_requeue(interrupts):
             return self._work(interrupts)

@@ -34,9 +34,9 @@ class BudgetSweeper(Sweeper):
         from hydra_budget_sweeper.errors import SweepError
         from hydra_budget_sweeper.files import described, of_disk
         from hydra_budget_sweeper.results.screen import Screen
-        from hydra_budget_sweeper.streams import have_streams
+        from hydra_budget_sweeper.streams import secure_streams
 
-        have_streams()
+        secure_streams()
         try:
             with Screen() as screen:  # first of all: what follows takes seconds to import
                 from hydra_budget_sweeper.settings import settings_from
