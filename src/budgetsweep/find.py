@@ -43,7 +43,6 @@ More: docs/first-sweep.md
 """
 # The seconds wanted for the search, those spent before its last start, and which sweep.json told of them.
 _NOTE = "find.json"
-UNLIMITED = 1_000_000  # trials: the time is the limit
 SEARCH_SHARE = 0.6  # of the time, with the finalists
 FEWEST, MOST = 3, 10  # seeds of the confirmation
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -125,7 +124,7 @@ def _search(plan: Plan) -> None:
     sys.argv = [
         begun[0].removesuffix("find") + "sweep", f"search={plan.search}", *plan.overrides,
         f"hydra.sweep.dir={override_text(str(plan.folder))}", f"hydra.sweeper.timeout={left:.0f}",
-        f"hydra.sweeper.n_trials={UNLIMITED}",
+        "hydra.sweeper.n_trials=null",
     ]  # fmt: skip
     try:
         sweep()

@@ -28,7 +28,8 @@ class Settings(BudgetSweeperConf):
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            self._require(getattr(self, name) >= least, name, f"{least} or more")
+            value = getattr(self, name)
+            self._require(value is None or value >= least, name, f"{least} or more")
         self._require(0.0 <= self.max_failure_rate <= 1.0, "max_failure_rate", "from 0 to 1")
         for name in _POSITIVE_SECONDS:
             seconds = getattr(self, name)
@@ -43,6 +44,14 @@ class Settings(BudgetSweeperConf):
         n = len(self.directions)
         allowed = f"as many names as there are objectives ({n})"
         self._require(len(self.metric_names) in (0, n), "metric_names", allowed)
+
+    def left(self, n: int) -> int:
+        """How many trials are wanted beside `n`; where time ends the sweep, one for each worker."""
+        return self.n_jobs if self.n_trials is None else max(0, self.n_trials - n)
+
+    def of_all(self, n: int) -> str:
+        """Write how many of the wanted trials `n` are."""
+        return f"{n}" if self.n_trials is None else f"{n} of {self.n_trials}"
 
     @property
     def directions(self) -> tuple[str, ...]:

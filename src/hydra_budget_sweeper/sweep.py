@@ -310,7 +310,7 @@ class Sweep:
             name = setting("hydra.sweeper.study_name", self.place.name)
             log.info("To add workers on any machine: the same command with %s %s", name, _JOIN)
         if trained := self.tally.trained:
-            log.info("Going on: %d of %d trials trained", trained, self.settings.n_trials)
+            log.info("Going on: %s trials trained", self.settings.of_all(trained))
         _warn_of_pruner(self.settings)
 
     def _enqueue(self) -> None:
@@ -347,7 +347,7 @@ class Sweep:
             log.info("%s", ended.reason)
             return True
         self.tally.refresh()
-        return self.tally.trained >= self.settings.n_trials
+        return not self.settings.left(self.tally.trained)
 
     def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
@@ -399,7 +399,7 @@ class Sweep:
                 log.exception("hydra.sweeper.on_end: %s failed", name)
 
     def _say_how_to_resume(self) -> None:
-        done = f"{self.monitor.tally.trained} of {self.settings.n_trials} trials"
+        done = f"{self.settings.of_all(self.monitor.tally.trained)} trials"
         if self.finals_monitor is not None:
             done += f" and {self.finals_monitor.done} runs of finalists"
         place = setting("hydra.sweep.dir", str(self.folder))

@@ -266,6 +266,17 @@ def test_too_many_infeasible_in_a_row_end_the_sweep(tmp_path: Path) -> None:
     assert summary(tmp_path)["over_budget"] == 15
 
 
+def test_without_a_number_a_sweep_ends_with_its_time_or_its_space(tmp_path: Path) -> None:
+    ended = sweep(tmp_path / "all", "x=choice(1,2,3)", "hydra.sweeper.n_trials=null", FORKSERVER)
+    assert "All 3 candidates of the space have been tried" in ended.stdout
+    assert summary(tmp_path / "all")["trained"] == 3
+    timed = ["seconds=0.2", "hydra.sweeper.timeout=4", "hydra.sweeper.n_trials=null"]
+    ended = sweep(tmp_path / "timed", X, *timed, FORKSERVER)
+    assert "hydra.sweeper.timeout=4 s is over" in ended.stdout
+    known = summary(tmp_path / "timed")
+    assert known["state"] == "finished" and known["n_trials"] is None and known["trained"] > 2
+
+
 def test_duplicates_replay_their_value_and_do_not_count(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     out = sweep(tmp_path / "s", "x=choice(0,1,2)", SEEDED, n_trials(20), f"trace={trace}")

@@ -37,7 +37,7 @@ class FinalistsMonitor(Monitor):
 
     @property
     def done(self) -> str:
-        return f"{self.tally.trained} of {self._settings.n_trials}"
+        return self._settings.of_all(self.tally.trained)
 
     def _counts(self) -> str:
         return f"finalists: {self.done} runs trained, {self.tally.counts['failed']} failed"

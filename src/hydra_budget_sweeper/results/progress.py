@@ -148,7 +148,8 @@ class Monitor:
         """Counts, time left, the best, and last, since there may be many, the running trials."""
         running = [t for t in self.tally.open if t.state is TrialState.RUNNING]
         running = [t for t in running if note_of(t).started]
-        share, left = self.tally.trained / max(1, self._settings.n_trials), self._seconds_left()
+        share = self.tally.trained / max(1, self._settings.n_trials or 0)
+        left = self._seconds_left()
         if left is not None and self._by_time:
             share = 1 - left / (self._settings.timeout or math.inf)
         progress = Table.grid(padding=(0, 1))
@@ -166,13 +167,16 @@ class Monitor:
         now = time.monotonic()
         done = (self.tally.trained + self.tally.claimed) / 2
         pace = (now - self._first_trial) / (done - self._trained_before)
-        left = max(0.0, pace * (self._settings.n_trials - done))
+        wanted = self._settings.n_trials
+        left = math.inf if wanted is None else max(0.0, pace * (wanted - done))
         limit = max(0.0, self.seconds_to_timeout())
         self._by_time = limit < left
-        return min(left, limit)
+        shorter = min(left, limit)
+        return shorter if math.isfinite(shorter) else None
 
     def _of_all(self, trained: int) -> str:
-        return str(trained) if self._by_time else f"{trained}/{self._settings.n_trials}"
+        wanted = self._settings.n_trials
+        return str(trained) if self._by_time or wanted is None else f"{trained}/{wanted}"
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_SECONDS):

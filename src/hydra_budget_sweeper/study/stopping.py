@@ -4,6 +4,8 @@ from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.tally import Tally
 
+_MANY = 20  # trials, where only time ends a sweep
+
 
 def reason_to_stop(settings: Settings, tally: Tally, run: str) -> Stop | None:
     """Say why `run` should end now, or None.
@@ -15,11 +17,8 @@ def reason_to_stop(settings: Settings, tally: Tally, run: str) -> Stop | None:
 
 
 def _failures(settings: Settings, tally: Tally, run: str) -> Stop | None:
-    rate, n_trials, same = (
-        settings.max_failure_rate,
-        settings.n_trials,
-        settings.max_repeated_errors,
-    )
+    rate, same = settings.max_failure_rate, settings.max_repeated_errors
+    n_trials = _MANY if settings.n_trials is None else settings.n_trials
     in_a_row = [failure for failure in tally.failures_in_a_row if failure.run == run]
     recent = [failure.error for failure in in_a_row]
     n_trained = sum(failure.trained for failure in in_a_row)
@@ -40,8 +39,9 @@ def _failures(settings: Settings, tally: Tally, run: str) -> Stop | None:
         )
     if n_trained and n_trained >= n_trials:
         return Stop(
-            f"{n_trained} trials in a row failed, as many as hydra.sweeper.n_trials={n_trials}, "
-            f"and none succeeded between; each has its error in its folder's log. {go_on}",
+            f"{n_trained} trials in a row failed, as many as hydra.sweeper.n_trials="
+            f"{'null' if settings.n_trials is None else n_trials} allows, and none succeeded "
+            f"between; each has its error in its folder's log. {go_on}",
             error=False,
         )
     return None

@@ -35,7 +35,7 @@ def propose(session: Session) -> Trial | None:
         return None
     if session.plan.runs is not None:
         return _begin(session, session.plan.runs)
-    full = tally.claimed >= session.settings.n_trials
+    full = not session.settings.left(tally.claimed)
     waiting = _first_waiting(tally, started_only=full)
     if waiting is None and full:
         return None

@@ -155,7 +155,7 @@ class TrialLoop:
         """Tell the study that a candidate was tried, or put back what others made one too many."""
         if self._is_duplicate(trial, digest):
             return True
-        if self.session.tally.claimed >= self.session.settings.n_trials:
+        if not self.session.settings.left(self.session.tally.claimed):
             self.store.put_back(self.session.name, trial.number)
             return True
         return False

@@ -70,8 +70,7 @@ class Rounds:
                 or not (trial.state.is_finished() or self._is_held(trial))
                 for run in runs
             )
-        to_propose = self._plan.settings.n_trials - self._tally.claimed
-        return max(0, to_propose) + self._n_left()
+        return self._plan.settings.left(self._tally.claimed) + self._n_left()
 
     def _n_left(self) -> int:
         return sum(bool(note_of(t).started) and not self._is_held(t) for t in self._tally.open)

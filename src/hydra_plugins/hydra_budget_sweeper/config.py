@@ -143,8 +143,9 @@ class BudgetSweeperConf:
     # name of the study in that storage; null: after the sweep's folder
     study_name: str | None = None
 
-    # trials to train in the whole life of the study, pruned ones included
-    n_trials: int = 20
+    # trials to train in the whole life of the study, pruned ones included; null: until the timeout,
+    # or until a finite space has no more
+    n_trials: int | None = 20
 
     # workers, each training one trial at a time (one with the basic launcher)
     n_jobs: int = 2
