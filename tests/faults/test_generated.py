@@ -81,7 +81,7 @@ OPTIMIZER = st.fixed_dictionaries(
 )
 # What a refusal must name: a setting's key.
 KEY = re.compile(r"\b(model|budget|optimizer|trainer)\.[a-z_]+")
-NUMBER = int(os.environ.get("FAULTS_CONFIGURATIONS", "1000"))
+NUMBER = int(os.environ.get("FAULTS_CONFIGURATIONS", "100"))
 FEW = 12
 MANY = [FEW, pytest.param(NUMBER, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
 

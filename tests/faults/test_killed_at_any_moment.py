@@ -1,6 +1,6 @@
 """SIGKILL at random moments of sweeps and of single runs: what is finished is what it would have been.
 
-FAULTS_KILLS says how many kills each of them takes: 100 unless it is set.
+FAULTS_KILLS says how many kills each of them takes: 20 unless it is set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from conftest import train
 from injecting import bowl
 
-KILLS = int(os.environ.get("FAULTS_KILLS", "100"))
+KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
 SWEEP = (
     "x=interval(-5,5)", "width=range(1,20)", "hydra.sweeper.constraints=bowl.limits", "steps=3",
     "seconds=0.03", "hydra.sweeper.n_trials=12", "hydra.sweeper.sampler.seed=7",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sweeping import FORKSERVER, leaderboard, start, summary, traced
 
-N_TRIALS = int(os.environ.get("FAULTS_TRIALS", "1000"))
-N_LONG = int(os.environ.get("FAULTS_LONG", "5000"))
+N_TRIALS = int(os.environ.get("FAULTS_TRIALS", "100"))
+N_LONG = int(os.environ.get("FAULTS_LONG", "500"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(14400)]
 
