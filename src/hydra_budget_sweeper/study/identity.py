@@ -128,9 +128,9 @@ def differences(
         if now.get("setting", {}).get(key, _ABSENT) == value
     }
     told = set()
-    # A setting last: what is told of the command line or the space is why it differs, too.
-    for part, old in sorted(before.items(), key=lambda item: (item[0] == "setting", item[0])):
-        new = now.get(part)
+    # Once a key: of the space, else by its value, else as it was written on the command line.
+    for part in sorted(before, key=lambda part: (part == "fixed", part == "setting", part)):
+        old, new = before[part], now.get(part)
         if not isinstance(old, dict) or not isinstance(new, dict):
             if old != new:
                 yield f"{part}: {old} → {new}"
@@ -140,7 +140,7 @@ def differences(
             name = key.lstrip("+~").partition("@")[0].partition("=")[0]
             if o == n or (part in ("setting", "fixed") and _is_free(name, free)):
                 continue
-            if part == "setting" and (key not in old or key in told):
+            if name in told or (part == "setting" and key not in old):
                 continue
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
