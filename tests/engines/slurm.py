@@ -114,6 +114,10 @@ class Slurm:
         """Start what is queued again at once, as Slurm does after two minutes; return their ids."""
         waiting = self.ask("squeue", "--noheader", "--array", "--states=pending", "--format=%i %r")
         held = [line.split()[0] for line in waiting.splitlines() if line.endswith("BeginTime")]
+        if held:
+            time.sleep(
+                2
+            )  # a job that starts in the second of its requeue is ended: its credential is revoked
         for job in held:
             self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
         return held
