@@ -60,8 +60,9 @@ def test_a_lost_node_costs_no_trial(
     slurm: Slurm, tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    running.append(sweep := begin(folder, *task(trace, 3, 12), SLURM, "hydra.sweeper.n_jobs=2"))
-    wait_for(lambda: steps(trace).total() >= 6, PATIENCE)
+    running.append(sweep := begin(folder, *task(trace, 3, 30), SLURM, "hydra.sweeper.n_jobs=2"))
+    # Two workers, a second a step: in its first eleven seconds here, Slurm does not miss a job.
+    wait_for(lambda: steps(trace).total() >= 30, PATIENCE)
     slurm.lose_node()
 
     def is_over() -> bool:
