@@ -48,8 +48,8 @@ demo: $(READY) ## a tight budget on bundled digits, in minutes, without a downlo
 train: $(READY) ## one training run: make train ARGS='optimizer.lr=0.05'
 	$(BUDGETSWEEP) train $(ARGS)
 
-sweep: $(READY) ## a sweep over channel widths on MNIST: make sweep ARGS='search=joint'
-	$(BUDGETSWEEP) sweep $(if $(findstring search=,$(ARGS)),,search=widths) $(ARGS)
+sweep: $(READY) ## a sweep over the widths at the full budget, on MNIST: make sweep ARGS='search=joint'
+	$(BUDGETSWEEP) sweep $(if $(findstring search=,$(ARGS)),,search=shapes) $(ARGS)
 
 reproduce: $(READY) ## the published network over seeds: SEEDS=5 EPOCHS=20 EXPERIMENT=reproduce
 	$(BUDGETSWEEP) sweep hydra/sweeper=basic experiment=$(EXPERIMENT) "seed=range(0,$(SEEDS))" \

@@ -55,7 +55,7 @@ _PRINTING = {
 _EPILOG = """\
 examples:
   budgetsweep train model.layers.conv3.width=24 optimizer.lr=0.05
-  budgetsweep sweep search=widths hydra.sweeper.n_trials=30
+  budgetsweep sweep search=shapes hydra.sweeper.n_trials=30
 
 Each command has a page of its own: budgetsweep COMMAND --help
 More: README.md, docs/first-sweep.md
