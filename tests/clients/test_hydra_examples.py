@@ -54,14 +54,6 @@ FORMS = {
     "a module of a package": "-m package.main x=1,2",
     "a configuration of another package": "another-package.py x=1,2",
 }
-# Of each kind of form one, with the launcher that differs most from Hydra's own.
-QUICK = [
-    (form, "forkserver")
-    for form in (
-        "dataclasses",
-        "a module of a package",
-    )
-]
 LAUNCHERS = [
     pytest.param("basic", marks=pytest.mark.slow),
     "forkserver",
@@ -126,14 +118,10 @@ def by_hydra(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return expected
 
 
-@pytest.mark.parametrize(
-    ("form", "launcher"),
-    [
-        pytest.param(form, launcher, marks=() if (form, launcher) in QUICK else pytest.mark.slow)
-        for form in FORMS
-        for launcher in ("basic", "forkserver", "joblib")
-    ],
-)
+@pytest.mark.parametrize("launcher", ["basic", "forkserver", "joblib"])
+@pytest.mark.parametrize("form", FORMS)
+# With the launcher that differs most from Hydra's own.
+@pytest.mark.by_default("dataclasses-forkserver", "a module of a package-forkserver")
 def test_runs_as_under_hydras_own_sweeper(
     form: str, launcher: str, by_hydra: Any, tmp_path: Path
 ) -> None:
