@@ -70,7 +70,8 @@ dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=...; PORT=80
 bench: $(READY) ## all benchmarks, side by side in one go (about 70 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
-# a process a core, each on one thread; what they start again and again is compiled once, as containers often turn off
+# A process a core, each on one thread. They start thousands of programs: without bytecode, which many containers
+# turn off, each would compile its modules anew.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal
 
 test: $(READY) ## the tests, a few minutes

@@ -53,9 +53,10 @@ def figure() -> go.Figure:
         text=[who for _, who in PUBLIC.values()], textposition=[*["bottom center"] * 3, "top center"], name="by hand, as told",
         marker={"color": GREY, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
     )  # fmt: skip
+    networks = list(found())
     kinds = (("found, mean over seeds", BLUE, False), ("reference, scaled to fit", ORANGE, True))
     for label, color, scaled in kinds:
-        shown = [f for f in found() if (f.name == "reference") is scaled]
+        shown = [f for f in networks if (f.name == "reference") is scaled]
         means = [interval([100 * (1 - a) for a in f.accuracies]) for f in shown]
         drawn.add_scatter(
             x=[f.parameters for f in shown], y=[m.mean for m in means], mode="markers", name=label,

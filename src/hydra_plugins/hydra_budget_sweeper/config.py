@@ -151,7 +151,7 @@ class BudgetSweeperConf:
     n_jobs: int = 2
 
     # failed trials tolerated, as a share (0-1) of n_trials or of the finished ones if more; 1
-    # tolerates all, until n_trials in a row have failed
+    # tolerates all, until n_trials in a row have failed; where n_trials is null, 20 stand for it
     max_failure_rate: float = 0.0
 
     # parameter: values, in Hydra's sweep grammar
