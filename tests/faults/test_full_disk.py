@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from sweeping import FORKSERVER, environment, summary
 from sweeping import command as command_of
 
-from hydra_budget_sweeper.study import journal, server
+from hydra_budget_sweeper.study import journal, patience
 
 SPACE = ("x=interval(-5,5)", "width=range(1,9)", "steps=2", "hydra.sweeper.sampler.seed=3",
          "hydra.sweeper.n_trials=5")  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_sweep_loses_no_trial(
     storage: str, room: int, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "FULL_DISK_SECONDS", 0.0)
-    monkeypatch.setattr(server, "PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
     url = [] if storage == "journal" else [f"hydra.sweeper.storage=sqlite:///{disk}/study.db"]
     trace = tmp_path / "trace"
     folder, big = disk / "sweep", fill(disk)
