@@ -12,6 +12,7 @@ _PASSWORDS = (
 
 # The part before `+` names the database, what follows the driver.
 _SERVERS = ("postgresql", "mysql", "mariadb")
+PROXY = "grpc"  # Optuna's, before a server's database
 
 
 def dialect(url: str) -> str:
@@ -21,12 +22,12 @@ def dialect(url: str) -> str:
 
 def on_server(url: str | None) -> bool:
     """Return whether a storage is a server's, which needs no folder that its clients share."""
-    return dialect(url or "") in _SERVERS
+    return dialect(url or "") in (*_SERVERS, PROXY)
 
 
 def is_database(url: str) -> bool:
     """Return whether a storage is a database's, a server's or SQLite's file."""
-    return on_server(url) or dialect(url) == "sqlite"
+    return dialect(url) in (*_SERVERS, "sqlite")
 
 
 def without_password(text: str, url: str | None = None) -> str:

@@ -10,12 +10,13 @@ import optuna
 from optuna.storages import BaseStorage
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.storage_url import is_database, without_password
+from hydra_budget_sweeper.storage_url import PROXY, dialect, is_database, without_password
 from hydra_budget_sweeper.study.journal import journal_storage
 
 JOURNAL = "study.journal"
 WORKERS = ".workers"
 MARK = "study.json"  # in it: which study the folder belongs to
+_EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", PROXY: "grpc"}
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,40 @@ class StudyPlace:
         """
         if self.storage is None:
             return journal_storage(self.folder / JOURNAL)
-        from hydra_budget_sweeper.study.server import open_database, reason_of
+        return open_url(self.storage)
 
-        try:
-            if is_database(self.storage):
-                return open_database(self.storage)
-            return optuna.storages.get_storage(self.storage)
-        except SweepError:
-            raise
-        except Exception as error:
-            told = reason_of(error, self.storage)
-            raise SweepError(
-                f"Cannot open hydra.sweeper.storage={self.shown_storage}: {told}"
-            ) from None
+
+def open_url(url: str) -> BaseStorage:
+    """Open the storage that a URL names.
+
+    Raises:
+        SweepError: It cannot be opened or read; names it without its password.
+    """
+    try:
+        # Each loads what it takes to speak to its storage, which others need not wait for.
+        if dialect(url) == PROXY:
+            from hydra_budget_sweeper.study.proxy import open_proxy
+
+            return open_proxy(url)
+        if is_database(url):
+            from hydra_budget_sweeper.study.server import open_database
+
+            return open_database(url)
+        return optuna.storages.get_storage(url)
+    except SweepError:
+        raise
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(dialect(url))
+        mend = f"; pip install 'hydra-budget-sweeper[{extra}]'" if extra else ""
+        raise SweepError(
+            f"hydra.sweeper.storage={without_password(url)} needs the module {error.name}{mend}"
+        ) from None
+    except Exception as error:
+        from hydra_budget_sweeper.study.server import reason_of
+
+        raise SweepError(
+            f"Cannot open hydra.sweeper.storage={without_password(url)}: {reason_of(error, url)}"
+        ) from None
 
 
 def place_of(folder: Path, storage: str | None, name: str | None) -> StudyPlace:

@@ -137,7 +137,8 @@ class BudgetSweeperConf:
     # names of what the task returns, one an objective, for Optuna's tools and the report
     metric_names: list[str] = field(default_factory=list)
 
-    # Optuna storage URL; null is the file study.journal in the sweep folder
+    # Optuna storage URL, or grpc://HOST:PORT of a storage proxy; null is the file study.journal in the
+    # sweep folder
     storage: Any | None = None
 
     # name of the study in that storage; null: after the sweep's folder
