@@ -402,8 +402,9 @@ class Sweep:
         done = f"{self.settings.of_all(self.monitor.tally.trained)} trials"
         if self.finals_monitor is not None:
             done += f" and {self.finals_monitor.done} runs of finalists"
-        place = setting("hydra.sweep.dir", str(self.folder))
-        self.screen.end_with(f"Interrupted after {done}. To go on: the same command with {place}")
+        named = any(o.startswith("hydra.sweep.dir=") for o in self.config.hydra.overrides.hydra)
+        place = "" if named else f" with {setting('hydra.sweep.dir', str(self.folder))}"
+        self.screen.end_with(f"Interrupted after {done}. To go on: the same command{place}")
 
     def _write_best(self) -> Winner | None:
         """Write the winner down, with several objectives the first of the front."""

@@ -150,9 +150,8 @@ def test_ctrl_c_on_a_terminal_ends_with_how_to_go_on(tmp_path: Path) -> None:
     os.killpg(sweep.process.pid, signal.SIGINT)
     text = sweep.end(expect=130)
     assert text.rindex(SHOW_CURSOR) > text.rindex(HIDE_CURSOR)
-    *_, before, last, end = on_screen(text)
-    assert before == "Interrupted after 0 of 20 trials. To go on: the same command with"
-    assert last.strip() == f"hydra.sweep.dir={tmp_path}" and end == ""
+    *_, last, end = on_screen(text)
+    assert last == "Interrupted after 0 of 20 trials. To go on: the same command" and end == ""
     assert "Traceback" not in text
 
 
