@@ -231,7 +231,7 @@ FITS = {
 
 @pytest.mark.parametrize("overrides", FITS.values(), ids=FITS.keys())
 def test_fit_finds_the_largest_multiplier(overrides: list[str]) -> None:
-    config = compose(*overrides)
+    config = compose(*overrides, "budget.fit=true")
     fitted = fit(config.model, config.data, config.budget)
     assert within(config, fitted.width_multiplier)
     assert not within(config, fitted.width_multiplier + 1e-4)

@@ -43,9 +43,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     except SettingError as error:  # no candidate's fault: none could do better
         raise SweepError(str(error)) from None
     try:
-        model = _model(cfg)
-        if budget.fit:
-            model = fit(model, data, budget)
+        model = fit(_model(cfg), data, budget)
         cost, measures = measure(model, data, budget)
         refuse_single_values(cost, cfg.trainer.batch_size)
         return {"shape": 0.0, **excess(measures)}
@@ -90,8 +88,7 @@ def enforce(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> tuple
     Raises:
         BudgetError: it is over a limit; names the count, the limit and the largest rows.
     """
-    if budget.fit:
-        model = fit(model, data, budget)
+    model = fit(model, data, budget)
     cost, measures = measure(model, data, budget)
     if broken := [m for m in measures if m.over > 0]:
         raise BudgetError(_refusal(broken[0], broken[1:]))

@@ -10,15 +10,17 @@ from budgetsweep.network.limits import Measure, limits, measure
 
 
 def fit(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> ModelConfig:
-    """The model with the largest `width_multiplier` (to 1/10,000) that meets every limit on size.
+    """The model as configured; with `budget.fit` the largest of its proportions within every limit on size.
 
-    Found by bisection, since a wider network costs more. Nearly always: where widths meet, a residual
-    block's projection vanishes, so that a slightly wider network may cost less; what is found meets
-    every limit, and such a wider one may be missed.
+    That is the largest `width_multiplier`, to 1/10,000, found by bisection, since a wider network costs
+    more. Nearly always: where widths meet, a residual block's projection vanishes, so that a slightly
+    wider network may cost less; what is found meets every limit, and such a wider one may be missed.
 
     Raises:
         BudgetError: even the narrowest rows are over a limit.
     """
+    if not budget.fit:
+        return model
     scaled = limits(budget).keys() - {"receptive_field"}
     if not scaled:
         raise SettingError("budget.fit", "true", "needs a limit to fit to, such as", "budget=20k.")

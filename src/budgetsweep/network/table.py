@@ -9,9 +9,7 @@ from budgetsweep.network.limits import measure
 
 def layer_table(config: Config) -> tuple[str, bool]:
     """The layer table as text, and whether the network is within its budget."""
-    model = config.model
-    if config.budget.fit:
-        model = fit(model, config.data, config.budget)
+    model = fit(config.model, config.data, config.budget)
     cost, measures = measure(model, config.data, config.budget)
     rows = [
         [

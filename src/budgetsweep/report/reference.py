@@ -42,8 +42,7 @@ def reference_cost(sweep: Sweep) -> Cost | None:
             parts = [str(key) for key in composed if key != "hydra"]
             config = to_config(OmegaConf.masked_copy(composed, parts))
             config.data = resolve(config.data)
-            if config.budget.fit:
-                config.model = fit(config.model, config.data, config.budget)
+            config.model = fit(config.model, config.data, config.budget)
         elif known is not None and known.run is not None:
             config = load_run(known.run.folder).config
         else:
