@@ -130,9 +130,11 @@ def serving(server: Server, port: int = 0) -> Iterator[str]:
     proxy = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert proxy.stdout is not None
     assert proxy.stdout.readline().startswith(server.url)
-    yield f"grpc://127.0.0.1:{port}"
-    proxy.kill()
-    proxy.communicate()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        proxy.kill()
+        proxy.communicate()
 
 
 def begin(
