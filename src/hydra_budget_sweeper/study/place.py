@@ -59,7 +59,7 @@ def open_url(url: str) -> BaseStorage:
 
             return open_proxy(url)
         if is_database(url):
-            from hydra_budget_sweeper.study.server import open_database
+            from hydra_budget_sweeper.study.database import open_database
 
             return open_database(url)
         return optuna.storages.get_storage(url)
@@ -72,7 +72,7 @@ def open_url(url: str) -> BaseStorage:
             f"hydra.sweeper.storage={without_password(url)} needs the module {error.name}{mend}"
         ) from None
     except Exception as error:
-        from hydra_budget_sweeper.study.server import reason_of
+        from hydra_budget_sweeper.study.database import reason_of
 
         raise SweepError(
             f"Cannot open hydra.sweeper.storage={without_password(url)}: {reason_of(error, url)}"

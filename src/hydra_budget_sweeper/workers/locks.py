@@ -32,7 +32,7 @@ def claim_lock(place: StudyPlace) -> AbstractContextManager[None]:
 
         return proxy_lock(place.storage, place.name)
     if place.storage is not None and on_server(place.storage):
-        from hydra_budget_sweeper.study.server import server_lock
+        from hydra_budget_sweeper.study.database import server_lock
 
         return server_lock(place.storage, place.name)
     return exclusive(place.folder / WORKERS / "claim.lock")
