@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
         "--seeds", type=positive, metavar="N",
         help=f"of the confirmation (as many as there is time for, {FEWEST} to {MOST})",
     )  # fmt: skip
+    p.add_argument("--config-dir", type=Path, metavar="DIR", help="of configurations of one's own")
     p.add_argument("overrides", nargs="*", metavar="key=value", help="for all: data, budget, ...")
     return p
 
@@ -97,12 +98,25 @@ def seconds(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     """Take the steps that are not done yet; a person's mistake ends with one line."""
     args = parser().parse_intermixed_args(argv)
-    plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, args.overrides)
+    given = [*args.overrides, *_searchpath(args.config_dir)]
+    plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, given)
     try:
         _search(plan)
         _conclude(plan, _confirm(plan))
     except UserError as error:
         sys.exit(str(error))
+
+
+def _searchpath(config_dir: Path | None) -> list[str]:
+    """What --config-dir means, as an override."""
+    from budgetsweep.runs.overrides import SEARCHPATH
+    from hydra_budget_sweeper.space.grammar import override_text
+
+    if config_dir is None:
+        return []
+    if not config_dir.is_dir():
+        sys.exit(f"--config-dir {config_dir} is no folder.")
+    return [f"{SEARCHPATH}=[{override_text(f'file://{config_dir.absolute()}')}]"]
 
 
 def _search(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from budgetsweep.find import seconds
 
 FIND = [
     sys.executable, "-m", "budgetsweep", "find", "--search", "shapes", "--epochs", "1", "--seeds", "2",
-    "data=digits", "model=tiny", "data.limit=96", "data.validation=40", "trainer.epochs=1",
+    "data=digits", "model=tiny", "data.validation=40", "trainer.epochs=1",
     "trainer.batch_size=32", "budget.max_parameters=1200", "trainer.progress=false",
 ]  # fmt: skip
 
@@ -41,9 +41,19 @@ def test_what_is_no_time_is_a_sentence(tmp_path: Path, time: str) -> None:
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("found/*"))
 
 
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    done = find(tmp_path, "--config-dir", "mine")
+    assert done.returncode and done.stderr == "--config-dir mine is no folder.\n"
+    assert not list(tmp_path.glob("found/*"))
+
+
 @pytest.mark.slow
 def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path) -> None:
-    done = find(tmp_path, "--time=40s")
+    own = tmp_path / "mine" / "experiment" / "own.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# @package _global_\ndata: {limit: 96}\n")
+    given = ["--time=40s", "--config-dir", "mine", "experiment=own"]
+    done = find(tmp_path, *given)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "found"
     assert any(line.startswith("| trial-") for line in table(done))
@@ -57,7 +67,7 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     assert (folder / "report.html").exists() and (folder / "export" / "network.onnx").exists()
 
     before = {path: path.stat().st_mtime_ns for path in folder.glob("**/summary.json")}
-    again = find(tmp_path, "--time=40s")
+    again = find(tmp_path, *given)
     assert again.returncode == 0, again.stderr
     assert {p: p.stat().st_mtime_ns for p in folder.glob("**/summary.json")} == before
     assert table(again) == table(done)

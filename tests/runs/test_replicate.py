@@ -201,6 +201,22 @@ def test_what_the_finalists_chose_is_confirmed_as_they_trained_it(tmp_path: Path
     assert f"trial-{read_sweep(sweep).winner.number}" == found.name  # type: ignore[union-attr]
 
 
+def test_a_sweep_of_a_folder_of_one_s_own_is_confirmed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    search = tmp_path / "conf/search/own.yaml"
+    search.parent.mkdir(parents=True)
+    search.write_text(
+        "# @package _global_\nhydra: {sweeper: {n_trials: 1, params: {model.layers.conv1.width: "
+        "'choice(4,6)'}}}\n"
+    )
+    sweep = tmp_path / "s"
+    words = ["--config-dir", str(tmp_path / "conf"), "search=own", "trainer.epochs=1"]
+    assert start("sweep", *SMALL, *words, f"hydra.sweep.dir={sweep}").wait() == 0
+    replicate.main([str(sweep), "--seeds", "2"])
+    assert "| trial-0 |" in capfd.readouterr().out
+
+
 @pytest.mark.slow
 def test_killed_it_leaves_nothing_running_and_goes_on(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["COMPLETE"])

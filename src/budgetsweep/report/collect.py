@@ -13,6 +13,7 @@ from typing import Any
 from budgetsweep.errors import UserError
 from budgetsweep.folders import CONFIG, LEADERBOARD, METRICS, STUDY, SUMMARY, SWEEP
 from budgetsweep.network.limits import in_words
+from budgetsweep.runs.overrides import overrides_of
 from hydra_budget_sweeper import SweepError, SweepResults, SweepTrial, read_sweep
 
 # What became of a proposal, in words.
@@ -42,8 +43,11 @@ class Run:
 
     @cached_property
     def overrides(self) -> list[str]:
-        """Of the command that started it."""
-        return [str(o) for o in _yaml(self.folder / ".hydra/overrides.yaml", [])]
+        """Of the command that started it; empty where they cannot be read."""
+        try:
+            return overrides_of(self.folder)
+        except UserError:
+            return []
 
     @cached_property
     def epochs(self) -> list[dict[str, float]]:

@@ -14,6 +14,7 @@ from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import REPLICATION
 from budgetsweep.runs.comparison import comparison_table
+from budgetsweep.runs.overrides import overrides_of
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.training import train
 from hydra_budget_sweeper.files import write_text
@@ -55,7 +56,7 @@ def winner_of(sweep: Path) -> Pair:
         raise UserError(f"{sweep}: no trial is complete yet.")
     runs = winner.finalist.runs if winner.finalist else ()
     won = [run.folder for run in runs if run.folder]
-    own = [*without(_overrides(won[0] if won else winner.folder), {"seed"}), "data.validation=0"]
+    own = [*without(overrides_of(won[0] if won else winner.folder), {"seed"}), "data.validation=0"]
     seeds = [run.seed for t in results.finalists if t.finalist for run in t.finalist.runs]
     return Pair(
         f"trial-{winner.number}",
@@ -78,7 +79,7 @@ def reference_of(results: SweepResults, own: Sequence[str]) -> list[str]:
 
 def own_network(run: Path, reference: Sequence[str]) -> Pair:
     """A run's network and the one it is to be compared with, trained in every other way alike."""
-    own = _overrides(run)
+    own = overrides_of(run)
     kept = [o for o in own if not _key(o).startswith(("model", "budget", "search"))]
     # To be compared with, it need not be within the budget.
     return Pair(OWN, own, [*kept, *reference, "budget=none"])
@@ -91,13 +92,6 @@ def without(overrides: Sequence[str], searched: Collection[str]) -> list[str]:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
-
-
-def _overrides(folder: Path) -> list[str]:
-    try:
-        return [str(o) for o in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
-    except OSError as error:
-        raise UserError(f"{folder}: the run's overrides are missing ({error}).") from None
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:

@@ -12,6 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from budgetsweep.errors import UserError
+from budgetsweep.runs.overrides import SEARCHPATH
 from hydra_budget_sweeper.results.screen import duration
 
 
@@ -66,14 +67,19 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
 def _by_groups(
     runs: Mapping[str, Sequence[str]], loader: ConfigLoader
 ) -> dict[tuple[str, ...], list[list[str]]]:
-    """The runs by the config groups that they choose: a job may choose none that sets Hydra itself."""
+    """The runs by the config groups that they choose, and from where: no job may set Hydra itself."""
     found: dict[tuple[str, ...], list[list[str]]] = {}
     for name, own in runs.items():
         keys = [o.partition("=")[0].lstrip("+") for o in own]
-        chosen = {key: o for key, o in zip(keys, own, strict=True) if loader.get_group_options(key)}
+        chosen = {
+            key: o
+            for key, o in zip(keys, own, strict=True)
+            if key == SEARCHPATH or loader.get_group_options(key)
+        }
         rest = [o for key, o in zip(keys, own, strict=True) if key not in chosen]
         added = ["trainer.progress=false", "trainer.test=true", "resume=true"]
-        job = [*chosen.values(), *rest, *added, f"hydra.sweep.subdir={name}"]
+        groups = [o for key, o in chosen.items() if key != SEARCHPATH]
+        job = [*groups, *rest, *added, f"hydra.sweep.subdir={name}"]
         found.setdefault(tuple(chosen.values()), []).append(job)
     return found
 
