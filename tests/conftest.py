@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres import Server, started
 from sweeping import kill_all
 
 from budgetsweep.config import DataConfig
@@ -53,6 +54,13 @@ def mnist_root(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def mnist_config(mnist_root: Path) -> DataConfig:
     """Real MNIST with the default split, from files that are there."""
     return DataConfig(root=str(mnist_root), download=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL of its own; it may hold studies of other tests."""
+    with started() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from injecting import budgetsweep, copy_of
+from postgres import serving
 
 SMALL = (
     "data=digits", "data.limit=64", "data.validation=64", "model=tiny", "trainer.epochs=2",
@@ -16,6 +19,19 @@ SMALL = (
 
 def train(folder: Path, *overrides: str):
     return budgetsweep("train", *SMALL, f"hydra.run.dir={folder}", *overrides)
+
+
+@pytest.fixture
+def url(storage: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | None]:
+    """Where a test's studies are; for tests that are given the kind of `storage`."""
+    if storage == "journal":
+        yield None
+    elif storage == "sqlite":
+        yield f"sqlite:///{tmp_path}/study.db"
+    else:
+        server = request.getfixturevalue("postgres")
+        with serving(server) if storage == "proxy" else nullcontext(server.url) as address:
+            yield address
 
 
 @pytest.fixture(scope="session")

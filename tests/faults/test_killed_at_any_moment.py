@@ -76,15 +76,12 @@ def told(folder: Path) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("storage", ["journal", "sqlite"])
-def test_sweeps(storage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", ["journal", "sqlite", "postgresql"])
+def test_sweeps(storage: str, url: str | None, tmp_path: Path) -> None:
+    place = [f"hydra.sweeper.storage='{url}'"] if url else []
+
     def swept(name: str) -> Any:
-        url = (
-            []
-            if storage == "journal"
-            else [f"hydra.sweeper.storage=sqlite:///{tmp_path}/{name}.db"]
-        )
-        return bowl(tmp_path / name, *SWEEP, f"trace={tmp_path / name}.trace", *url)
+        return bowl(tmp_path / name, *SWEEP, f"trace={tmp_path / name}.trace", *place)
 
     started = time.monotonic()
     assert swept("whole").code == 0

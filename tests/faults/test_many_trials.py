@@ -16,13 +16,15 @@ N_LONG = int(os.environ.get("FAULTS_LONG", "500"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(14400)]
 
 
-@pytest.mark.parametrize("storage", ["journal", "sqlite"])
-def test_eight_workers_share_the_trials_exactly(storage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", ["journal", "sqlite", "postgresql", "proxy"])
+def test_eight_workers_share_the_trials_exactly(
+    storage: str, url: str | None, tmp_path: Path
+) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    url = [] if storage == "journal" else [f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db"]
+    place = [f"hydra.sweeper.storage='{url}'"] if url else []
     sweep = start(folder, "x=interval(-5,5)", "width=range(1,20)", "hydra.sweeper.constraints=bowl.limits",
                   FORKSERVER, "hydra.sweeper.n_jobs=8", f"hydra.sweeper.n_trials={N_TRIALS}",
-                  "hydra/sweeper/sampler=random", f"trace={trace}", *url)  # fmt: skip
+                  "hydra/sweeper/sampler=random", f"trace={trace}", *place)  # fmt: skip
     assert sweep.wait(timeout=14000) == 0
     rows = [row for row in leaderboard(folder) if row["state"] == "COMPLETE"]
     trained = Counter(row["trial"] for row in rows if row["folder"])

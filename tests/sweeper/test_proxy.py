@@ -14,18 +14,13 @@ import pytest
 
 pytest.importorskip("grpc", reason="needs grpcio: pip install 'budgetsweep[grpc]'")
 
+from postgres import free_port
 from sweeping import command, environment, wait_for
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.study import proxy
 from hydra_budget_sweeper.study.place import open_url
 from hydra_budget_sweeper.study.proxy import proxy_lock
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def answers(port: int) -> bool:

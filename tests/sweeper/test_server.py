@@ -7,18 +7,14 @@ there nobody else sees, and nothing of the sweep's is seen from there.
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import optuna
 import pytest
-from sqlalchemy.pool import NullPool
+from postgres import Server, free_port, serving
 from sweeping import (
     FORKSERVER,
     command,
@@ -32,80 +28,16 @@ from sweeping import (
 )
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("psycopg", reason="needs psycopg: pip install 'budgetsweep[postgres]'")
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 LEASE = "hydra.sweeper.lease=3"
 NAME = "hydra.sweeper.study_name=shared"
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Server:
-    """A PostgreSQL of its own on loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
-        self.port = free_port()
-        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
-        self.address = self.url  # by which sweeps know it
-        self._run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync")
-        self.start()
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.data} -c fsync=off"
-        log = self.data.parent / "log"
-        self._run("pg_ctl", "-D", self.data, "-w", "-l", log, "-o", options, "start")
-
-    def stop(self, mode: str = "fast") -> None:
-        self._run("pg_ctl", "-D", self.data, "-w", "-m", mode, "stop")
-
-    def _run(self, program: str, *arguments: object) -> None:
-        # It refuses to run as root.
-        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        words = [str(BINARIES[-1] / program), *map(str, arguments)]
-        subprocess.run(
-            [*(user if os.getuid() == 0 else []), *words],
-            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/",
-        )  # fmt: skip
-
-    def storage(self) -> optuna.storages.RDBStorage:
-        """Opened for this moment: the server is stopped and started."""
-        return optuna.storages.RDBStorage(self.url, engine_kwargs={"poolclass": NullPool})
-
-    def trials(self) -> Counter[str]:
-        """Count trials by state, but for candidates that were drawn beside the last one and wait."""
-        study = optuna.load_study(study_name="shared", storage=self.storage())
-        states = Counter(t.state.name for t in study.trials)
-        del states["WAITING"]
-        return states
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    if not BINARIES:
-        pytest.skip("needs PostgreSQL's server (Debian's package postgresql)")
-    # pytest's own folders are private to their user.
-    folder = Path("/tmp") / f"postgres-{os.getpid()}"
-    folder.mkdir()
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-    served = Server(folder)
-    yield served
-    served.stop("immediate")
-    shutil.rmtree(folder)
-
-
 @pytest.fixture
-def emptied(server: Server) -> Server:
+def emptied(postgres: Server) -> Server:
     """The server, without a study of an earlier test."""
-    for name in optuna.get_all_study_names(server.storage()):
-        optuna.delete_study(study_name=name, storage=server.storage())
-    return server
+    postgres.empty()
+    return postgres
 
 
 @pytest.fixture(params=["direct", "proxy"])
@@ -115,26 +47,9 @@ def database(request: pytest.FixtureRequest, emptied: Server) -> Iterator[Server
     if request.param == "direct":
         yield server
         return
-    pytest.importorskip("grpc", reason="needs grpcio: pip install 'budgetsweep[grpc]'")
     with serving(server) as server.address:
         yield server
     server.address = server.url
-
-
-@contextmanager
-def serving(server: Server, port: int = 0) -> Iterator[str]:
-    """Run the proxy, and return its address; it is killed at the end."""
-    port = port or free_port()
-    module = "hydra_budget_sweeper.serve_storage"
-    words = [sys.executable, "-m", module, server.url, "--port", str(port), "--host", "127.0.0.1"]
-    proxy = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert proxy.stdout is not None
-    assert proxy.stdout.readline().startswith(server.url)
-    try:
-        yield f"grpc://127.0.0.1:{port}"
-    finally:
-        proxy.kill()
-        proxy.communicate()
 
 
 def begin(
@@ -249,7 +164,6 @@ def test_a_proxy_that_is_killed_and_started_again_costs_nothing(
     emptied: Server, tmp_path: Path, running: list[subprocess.Popen[bytes]]
 ) -> None:
     server = emptied
-    pytest.importorskip("grpc", reason="needs grpcio: pip install 'budgetsweep[grpc]'")
     folder, trace, port = tmp_path / "sweep", tmp_path / "trace", free_port()
     server.address = f"grpc://127.0.0.1:{port}"
     given = settings(server, trace, 30, 0.2)
