@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks._measure import REPOSITORY, RESULTS, markdown, parser, say
 
-NAMES = ("sweeper", "training", "looks", "endtoend", "pruning")
+NAMES = ("sweeper", "storages", "training", "looks", "endtoend", "pruning")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
 
