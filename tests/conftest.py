@@ -17,12 +17,18 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m leaves out what is slow
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what a test's `by_default` does not name."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as slow what a test's `by_default` does not name; what it names must be there."""
+    named: set[str] = set()
     for item in items:
-        chosen = item.get_closest_marker("by_default")
-        if chosen and item.name.partition("[")[2].removesuffix("]") not in chosen.args:
-            item.add_marker(pytest.mark.slow)
+        if chosen := item.get_closest_marker("by_default"):
+            test, _, case = item.nodeid.partition("[")
+            named |= {f"{test}[{name}]" for name in chosen.args}
+            if case.removesuffix("]") not in chosen.args:
+                item.add_marker(pytest.mark.slow)
+    whole = not any("::" in argument for argument in config.args)
+    if whole and (gone := named - {item.nodeid for item in items}):
+        raise pytest.UsageError(f"by_default names no case: {', '.join(sorted(gone))}")
 
 
 @pytest.fixture(scope="session", autouse=True)

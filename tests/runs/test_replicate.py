@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from sweeping import wait_for
+from sweeping import hear_interrupts, wait_for
 
 from budgetsweep import replicate
 from budgetsweep.errors import UserError
@@ -215,6 +216,24 @@ def test_a_sweep_of_a_folder_of_one_s_own_is_confirmed(
     assert start("sweep", *SMALL, *words, f"hydra.sweep.dir={sweep}").wait() == 0
     replicate.main([str(sweep), "--seeds", "2"])
     assert "| trial-0 |" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+@pytest.mark.by_default("SIGTERM")
+def test_interrupted_it_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
+    write_sweep(tmp_path, ["COMPLETE"])
+    words = [str(tmp_path), "--seeds", "2", "data.limit=300", "trainer.epochs=400"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "budgetsweep", "replicate", *words], start_new_session=True,
+        preexec_fn=hear_interrupts, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: any((tmp_path / "replicate").glob("*/*/metrics.csv")), 180)
+    process.send_signal(sent)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "Interrupted. The same command goes on."
+    assert "Traceback" not in told
+    wait_for(lambda: not members(process.pid), 30)
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
 
     from budgetsweep.config import CONF_DIR, register
     from hydra_budget_sweeper.space.grammar import override_text
+    from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
 
     register()
     place = [f"hydra.sweep.dir={override_text(str(base.resolve()))}", "hydra.launcher.n_jobs=-1"]
@@ -57,9 +58,14 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
                 hydra_context=HydraContext(loader, nobody), task_function=_train, config=config
             )
             try:
-                told += [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)]
+                with terminate_as_interrupt():
+                    done = launcher.launch(jobs, initial_job_idx=0)
             except CompactHydraException as error:
                 raise UserError(f"{error} The same command goes on.") from None
+            except KeyboardInterrupt:
+                print("Interrupted. The same command goes on.", file=sys.stderr)
+                raise
+            told += [job.return_value for job in done]
     if problems := [problem for problem in told if problem]:
         raise UserError(f"Training in {base} failed: {problems[0]}")
 
