@@ -57,6 +57,8 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "found"
     assert any(line.startswith("| trial-") for line in table(done))
+    _, _, confirmation = done.stderr.partition("2 of 3")
+    assert "runs, each with its log" in confirmation and "Launching" not in confirmation
     runs = sorted((folder / "replicate").glob("*/*/summary.json"))
     assert len(runs) in (2, 4)  # the winner alone where it is the reference itself
     told = [json.loads(path.read_text()) for path in runs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,8 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
                 "config", [*place, *groups], run_mode=RunMode.MULTIRUN
             )
             HydraConfig.instance().set_config(config)
+            # A sweep before it in this process, as in `find`, has left its log on.
+            logging.getLogger("hydra_plugins").setLevel(logging.WARNING)
             nobody: Any = Callback()  # hears of these jobs
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=HydraContext(loader, nobody), task_function=_train, config=config
