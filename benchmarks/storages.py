@@ -165,7 +165,9 @@ def simulate(report: Report, found: dict[str, Costs], trials: int) -> None:
     for name, costs in found.items():
         for part in (1, 60):  # whole trainings, and trials that take a sixtieth of one
             shares = {
-                n: simulated(costs, n, lambda part=part: random.choice(real) / part, trials * max(n, 10))
+                n: simulated(
+                    costs, n, lambda part=part: random.choice(real) / part, trials * max(n, 10)
+                )
                 for n in WORKERS
             }
             mean = statistics.mean(real) / part

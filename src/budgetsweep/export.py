@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     from budgetsweep.exporting.exported import describe  # torch loads only now, not for --help
     from budgetsweep.exporting.exporter import export
-    from budgetsweep.runs.loading import load_run
+    from budgetsweep.network.saved import load_run
 
     formats = [f for f in FORMATS if f in args.format or "all" in args.format]
     formats += [f for f in C_FORMATS if f in args.format]

@@ -168,7 +168,7 @@ def _affordable(plan: Plan) -> int:
 
 def _run_seconds(plan: Plan) -> float:
     """What a run of the confirmation takes, a core each, by the pace of the search's winner."""
-    from budgetsweep.runs.loading import winner
+    from budgetsweep.network.saved import winner
 
     summary = _read(winner(plan.folder) / SUMMARY)
     images = plan.epochs * float(summary["train_images"])
@@ -180,8 +180,8 @@ def _conclude(plan: Plan, winner: Path) -> None:
     from budgetsweep.exporting import FORMATS
     from budgetsweep.exporting.exported import describe
     from budgetsweep.exporting.exporter import export
+    from budgetsweep.network.saved import load_run
     from budgetsweep.report import write_report
-    from budgetsweep.runs.loading import load_run
 
     _say("3 of 3: report and export")
     for name in (

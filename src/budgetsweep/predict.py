@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Predict and print; exit with 1 if an image could not be read."""
     args = parser().parse_args(argv)
-    from budgetsweep.runs.loading import load_run  # torch loads only now, not for --help
+    from budgetsweep.network.saved import load_run  # torch loads only now, not for --help
     from budgetsweep.runs.prediction import predict_all, table
 
     try:

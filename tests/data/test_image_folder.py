@@ -20,7 +20,7 @@ from budgetsweep.config import DataConfig
 from budgetsweep.data import dataset, decode, image_folder
 from budgetsweep.errors import DataError, SettingError
 from budgetsweep.network.budget import violations
-from budgetsweep.runs.loading import load_run
+from budgetsweep.network.saved import load_run
 from budgetsweep.runs.prediction import predict
 from budgetsweep.training.run import run
 

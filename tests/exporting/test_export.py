@@ -18,7 +18,7 @@ from budgetsweep.errors import UserError
 from budgetsweep.export import main
 from budgetsweep.exporting.exporter import FILES, export
 from budgetsweep.exporting.int8 import split_for_int8
-from budgetsweep.runs.loading import SavedRun, load_run
+from budgetsweep.network.saved import SavedRun, load_run
 from budgetsweep.training.run import run
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")

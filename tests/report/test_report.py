@@ -24,6 +24,7 @@ from optuna.trial import TrialState, create_trial
 from budgetsweep.errors import UserError
 from budgetsweep.network.cost import cost_of
 from budgetsweep.network.factory import build_model
+from budgetsweep.network.saved import SavedRun, load_run
 from budgetsweep.report import write_report
 from budgetsweep.report.__main__ import main
 from budgetsweep.report.collect import Sweep, collect
@@ -36,7 +37,6 @@ from budgetsweep.report.page import Plot, Table
 from budgetsweep.report.reference import reference, reference_cost
 from budgetsweep.report.sections import failures, front, layers, parallel, timing
 from budgetsweep.report.sections import headline as top
-from budgetsweep.runs.loading import SavedRun, load_run
 
 LIMIT = 1_000
 # number: (state, width, value, validation accuracy, parameters, epochs trained)

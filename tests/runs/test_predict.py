@@ -26,8 +26,8 @@ from budgetsweep.data import load
 from budgetsweep.data.own_image import prepare
 from budgetsweep.errors import DataError, UserError
 from budgetsweep.network.cost import cost_of
+from budgetsweep.network.saved import load_run
 from budgetsweep.predict import main
-from budgetsweep.runs.loading import load_run
 from budgetsweep.runs.prediction import predict
 from budgetsweep.training.run import run
 

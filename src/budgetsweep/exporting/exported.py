@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetsweep.network.cost import FLOAT_BYTES
-from budgetsweep.runs.loading import SavedRun
+from budgetsweep.network.saved import SavedRun
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from budgetsweep.exporting.program import OnPixels, trace
 from budgetsweep.files import write_json
 from budgetsweep.network.cost import FLOAT_BYTES
 from budgetsweep.network.limits import measure
-from budgetsweep.runs.loading import SavedRun
+from budgetsweep.network.saved import SavedRun
 from hydra_budget_sweeper.files import write_atomic
 
 FILES = {

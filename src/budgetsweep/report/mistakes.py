@@ -10,7 +10,7 @@ import torch
 from budgetsweep.data import load
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.errors import UserError
-from budgetsweep.runs.loading import SavedRun
+from budgetsweep.network.saved import SavedRun
 
 N_WORST = 24
 

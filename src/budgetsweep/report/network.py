@@ -7,10 +7,10 @@ from pathlib import Path
 
 from budgetsweep.errors import UserError
 from budgetsweep.network.cost import Cost, cost_of
+from budgetsweep.network.saved import SavedRun, load_run
 from budgetsweep.report.mistakes import Mistakes, counted_by_the_run, find_mistakes
 from budgetsweep.report.page import Block, Section, text
 from budgetsweep.report.sections import classes, layers
-from budgetsweep.runs.loading import SavedRun, load_run
 
 
 @dataclass(frozen=True)

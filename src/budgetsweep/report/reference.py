@@ -11,9 +11,9 @@ from budgetsweep.data import resolve
 from budgetsweep.errors import UserError
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.fit import fit
+from budgetsweep.network.saved import load_run
 from budgetsweep.report.collect import Sweep, Trial
 from budgetsweep.runs.confirmation import is_at, reference_config
-from budgetsweep.runs.loading import load_run
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ import torch
 from budgetsweep.data.own_image import Choice, prepare
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.errors import DataError
-from budgetsweep.runs.loading import SavedRun
+from budgetsweep.network.saved import SavedRun
 
 
 def predict(

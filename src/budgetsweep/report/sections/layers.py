@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from budgetsweep.network.cost import Cost, LayerCost
 from budgetsweep.network.limits import in_words, measure
+from budgetsweep.network.saved import SavedRun
 from budgetsweep.report.drawing import BLUE, VIOLET, axes, plain
 from budgetsweep.report.page import Block, Pair, Plot, Table, text
-from budgetsweep.runs.loading import SavedRun
 
 _HEAD = ["layer", "operations", "output", "parameters", "MACs", "receptive field"]
 

@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder."""
+"""A trained network, read back from the folder of its run."""
 
 from __future__ import annotations
 
