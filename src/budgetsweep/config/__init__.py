@@ -15,6 +15,7 @@ from budgetsweep.config.schema import (
     ModelConfig,
     OptimizerConfig,
     SchedulerConfig,
+    TeacherConfig,
     TrainerConfig,
 )
 from budgetsweep.config.store import CONF_DIR, register
@@ -31,6 +32,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "SchedulerConfig",
+    "TeacherConfig",
     "TrainerConfig",
     "check",
     "check_objectives",

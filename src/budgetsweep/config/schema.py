@@ -369,6 +369,22 @@ class TrainerConfig:
 
 
 @dataclass
+class TeacherConfig:
+    """A trained network whose scores are learned beside the labels: distillation."""
+
+    run: str | None = setting(
+        None, "folder of a finished run, or of a sweep for its winner; null: labels alone"
+    )
+    weight: float = setting(
+        0.5, "its share of the training loss; the labels have the rest", ge=0, le=1
+    )
+    temperature: float = setting(
+        2.0, "both networks' scores are divided by it: the higher, the more unlikely classes count",
+        gt=0, le=100,
+    )  # fmt: skip
+
+
+@dataclass
 class BudgetConfig:
     """What one network may cost; null: no limit."""
 
@@ -408,6 +424,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     # torch's generator on a CPU takes 32 bits: from 2³² on, seeds would repeat earlier runs.
     seed: int = setting(0, "seed of weights, batches, augmentation and dropout", ge=0, lt=2**32)

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from budgetsweep.errors import UserError
-from budgetsweep.folders import SUMMARY
+from budgetsweep.errors import SettingError, UserError
+from budgetsweep.folders import LEADERBOARD, SUMMARY
 
 _LOCAL = ("basic", "workers", "forkserver", "joblib")  # launchers that stay on this machine
 
@@ -25,6 +25,7 @@ class BeforeRun(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         try:
             _refuse_search(config)
+            _refuse_teacher(config)
             _keep_finished(config)
         except UserError as error:
             sys.exit(str(error))
@@ -32,6 +33,7 @@ class BeforeRun(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
             _refuse_direction(config)
+            _refuse_teacher(config)
         except UserError as error:
             sys.exit(str(error))
         device = OmegaConf.select(config, "trainer.device")
@@ -76,6 +78,16 @@ def _refuse_direction(config: DictConfig) -> None:
             f"hydra.sweeper.direction={given} does not go with objectives=[{','.join(names)}]: add "
             f"hydra.sweeper.direction={right}."
         )
+
+
+def _refuse_teacher(config: DictConfig) -> None:
+    """A teacher that is not there would end every trial."""
+    folder = OmegaConf.select(config, "teacher.run")
+    if folder is not None and not any(
+        (Path(folder) / name).exists() for name in (SUMMARY, LEADERBOARD)
+    ):
+        reason = "there is no finished run and no sweep."
+        raise SettingError("teacher.run", folder, reason, "Name the folder of one.")
 
 
 def _keys(params: Any) -> Iterable[str]:

@@ -27,6 +27,7 @@ from budgetsweep.training.device import (
 from budgetsweep.training.epochs import Clock, Reporter, Run
 from budgetsweep.training.number_format import Format, choose_format
 from budgetsweep.training.summary import closing, describe, summarize
+from budgetsweep.training.teacher import load_teacher
 from budgetsweep.training.tracking import Tracker
 from budgetsweep.training.trainer import Trainer
 from hydra_budget_sweeper import show
@@ -147,7 +148,8 @@ def _trainer(
     seed_everything(config.seed, -1)
     network = build_model(config.model, config.data).to(device)
     fmt = Format(**state["format"]) if state else choose_format(network, config, device, folder)
-    trainer = Trainer(network, config, dataset.train, device, fmt)
+    teacher = load_teacher(config, device, fmt)
+    trainer = Trainer(network, config, dataset.train, device, fmt, teacher)
     if state:
         try:
             trainer.load_state_dict(state["trainer"])

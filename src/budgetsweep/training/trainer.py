@@ -18,6 +18,7 @@ from budgetsweep.errors import DivergedError
 from budgetsweep.training.device import seed_everything
 from budgetsweep.training.number_format import Format
 from budgetsweep.training.optim import build_optimizer, build_scheduler
+from budgetsweep.training.teacher import Teacher
 
 _CHECK_EVERY = 64  # steps between two looks at the loss; each look waits for the device
 
@@ -32,9 +33,15 @@ class Trainer:
     """
 
     def __init__(
-        self, network: nn.Module, config: Config, train: Images, device: torch.device, fmt: Format
+        self,
+        network: nn.Module,
+        config: Config,
+        train: Images,
+        device: torch.device,
+        fmt: Format,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.config, self.device, self.fmt = config, device, fmt
+        self.config, self.device, self.fmt, self.teacher = config, device, fmt, teacher
         self.network = network.to(device, memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
         self.train_images = train.images.to(device)
         self.train_labels = train.labels.to(device)
@@ -105,12 +112,19 @@ class Trainer:
         return float(losses.mean())
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The smoothed cross-entropy of a batch, (), by labels (B,) or shares of classes (B, C)."""
+        """The loss of a batch, (): by labels (B,) or shares of classes (B, C), and by the teacher."""
         with self.fmt.autocast(self.device):
             scores = self._logits(images)
+        loss = self._label_loss(scores.float(), labels)
+        if self.teacher is None:
+            return loss
+        return torch.lerp(loss, self.teacher.loss(scores, images), self.config.teacher.weight)
+
+    def _label_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The smoothed cross-entropy."""
         # cross_entropy is log-softmax and its loss in one kernel.
         smoothing, weights = self.config.trainer.label_smoothing, self.class_weights
-        loss = F.cross_entropy(scores.float(), labels, weights, label_smoothing=smoothing)
+        loss = F.cross_entropy(scores, labels, weights, label_smoothing=smoothing)
         if weights is None or labels.ndim == 1:
             return loss
         return loss * len(labels) / (labels @ weights).sum()  # torch's mean is unweighted here
