@@ -40,13 +40,13 @@ TIMEOUT = 1800
 
 @dataclass(frozen=True)
 class Costs:
-    """What a trial that takes no time costs one worker: seconds, median of all trials."""
+    """What a trial that takes no time costs one worker: seconds, mean of all trials."""
 
     whole: float
     locked: float  # of it with the lock held that all workers share
 
 
-def sweep(folder: Path, url: str | None, workers: int, n: int, extra: Sequence[str] = ()) -> Path:
+def sweep(folder: Path, url: str | None, workers: int, n: int) -> Path:
     """Run a sweep of trials that take no time; return its folder."""
     folder = folder / f"{time.time_ns()}"
     overrides = [
@@ -54,7 +54,7 @@ def sweep(folder: Path, url: str | None, workers: int, n: int, extra: Sequence[s
         f"hydra.sweep.dir='{folder}'", f"hydra.sweeper.n_trials={n}",
         f"hydra.sweeper.n_jobs={workers}",
         f"hydra/launcher={'basic' if workers == 1 else 'forkserver'}",
-        f"trace='{folder}/trace.jsonl'", *extra,
+        f"trace='{folder}/trace.jsonl'",
     ]  # fmt: skip
     if url:
         overrides.append(f"hydra.sweeper.storage='{url}'")

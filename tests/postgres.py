@@ -12,7 +12,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 from sqlalchemy.pool import NullPool
+
+from hydra_budget_sweeper.study.trials import note_of
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -61,11 +64,10 @@ class Server:
             optuna.delete_study(study_name=name, storage=self.storage())
 
     def trials(self) -> Counter[str]:
-        """Count trials by state, but for candidates that were drawn beside the last one and wait."""
+        """Count trials by state, but for candidates that were drawn beside the last one and never begun."""
         study = optuna.load_study(study_name="shared", storage=self.storage())
-        states = Counter(t.state.name for t in study.trials)
-        del states["WAITING"]
-        return states
+        begun = [t for t in study.trials if t.state is not TrialState.WAITING or note_of(t).started]
+        return Counter(t.state.name for t in begun)
 
 
 @contextmanager

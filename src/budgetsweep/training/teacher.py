@@ -34,10 +34,10 @@ class Teacher:
         self.temperature = config.teacher.temperature
         self._network = run.network.to(device, memory_format=fmt.torch_memory_format)  # type: ignore[call-overload]
         self._device, self._fmt = device, fmt
-        ours, theirs = _scaling(config.data, device), _scaling(run.config.data, device)
         self._rescale = None
         if (config.data.mean, config.data.std) != (run.config.data.mean, run.config.data.std):
-            (mean, std), (its_mean, its_std) = ours, theirs
+            mean, std = _scaling(config.data, device)
+            its_mean, its_std = _scaling(run.config.data, device)
             self._rescale = std / its_std, (mean - its_mean) / its_std
 
     def loss(self, scores: Tensor, images: Tensor) -> Tensor:
