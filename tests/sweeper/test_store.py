@@ -53,7 +53,7 @@ def test_a_trial_that_waits_is_claimed_once(stores: Stores) -> None:
     trial = one.claim(0, "a", "run")
     assert trial is not None and trial.number == 0 and trial.suggest_float("x", 0, 2) == 1.0
     assert other.claim(0, "b", "run") is None
-    assert other.owns("a", 0) and not other.owns("b", 0)
+    assert other.own_note("a", 0) and not other.own_note("b", 0)
     assert one.tell("a", trial.number, TrialState.COMPLETE, [1.0])
     assert other.claim(0, "b", "run") is None
 

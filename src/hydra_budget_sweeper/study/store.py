@@ -28,9 +28,9 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from hydra_budget_sweeper.study.trials import NOTE, note_of, tell_quietly
+from hydra_budget_sweeper.study.trials import NOTE, Note, note_of, tell_quietly
 
 STOP = "budget_sweep:stop"
 
@@ -125,14 +125,18 @@ class StudyStore:
 
     def update_note(self, number: int, **changes: Any) -> None:
         """Write fields of a trial's note anew."""
-        note = replace(note_of(self.trial(number)), **changes)
+        self.write_note(number, replace(note_of(self.trial(number)), **changes))
+
+    def write_note(self, number: int, note: Note) -> None:
+        """Write a trial's note, in place of the one that it has."""
         self._storage.set_trial_system_attr(self._trial_id(number), NOTE, note.said())
 
     def ask(self, owner: str, run: str) -> Trial:
         """Create a trial that belongs to `owner`, a worker of `run`."""
-        trial = self.study().ask()
-        self.update_note(trial.number, worker=owner, run=run)
-        return trial
+        note = Note(worker=owner, run=run)
+        return self.create(
+            create_trial(state=TrialState.RUNNING, system_attrs={NOTE: note.said()})
+        )
 
     def create(self, trial: FrozenTrial) -> Trial:
         """Create a trial as it is given, in one write."""
@@ -149,10 +153,11 @@ class StudyStore:
         self.update_note(number, worker=owner, run=run)
         return Trial(self.study(), trial_id)
 
-    def owns(self, owner: str, number: int) -> bool:
-        """Return whether a trial is in the hands of `owner` still."""
+    def own_note(self, owner: str, number: int) -> Note | None:
+        """Return the note of a trial if it is in the hands of `owner` still."""
         trial = self.trial(number)
-        return trial.state is TrialState.RUNNING and note_of(trial).worker == owner
+        note = note_of(trial)
+        return note if trial.state is TrialState.RUNNING and note.worker == owner else None
 
     def put_back(self, owner: str, number: int, **changes: Any) -> bool:
         """Let a trial of `owner` wait again, with its number, parameters and note.
@@ -163,9 +168,10 @@ class StudyStore:
         Args:
             changes: Fields of the note to write anew.
         """
-        if not self.owns(owner, number):
+        note = self.own_note(owner, number)
+        if note is None:
             return False
-        self.update_note(number, **changes, worker="", run="")
+        self.write_note(number, replace(note, **changes, worker="", run=""))
         self._storage.set_trial_state_values(self._trial_id(number), state=TrialState.WAITING)
         return True
 
@@ -184,12 +190,13 @@ class StudyStore:
             attributes: What a person may want to see beside its values: user attributes.
             changes: Fields of the note to write anew.
         """
-        if not self.owns(owner, number):
+        note = self.own_note(owner, number)
+        if note is None:
             return False
         for name, value in (attributes or {}).items():
             self._storage.set_trial_user_attr(self._trial_id(number), name, value)
         if changes:
-            self.update_note(number, **changes)
+            self.write_note(number, replace(note, **changes))
         tell_quietly(self.study(), number, values, state)
         return True
 

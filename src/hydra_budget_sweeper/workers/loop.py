@@ -8,6 +8,7 @@ in its own folder.
 
 import logging
 import traceback
+from dataclasses import replace
 
 from optuna.trial import Trial, TrialState
 
@@ -126,10 +127,14 @@ class TrialLoop:
                 return False
             if self.plan.runs is None and self._is_superfluous(trial, digest):
                 return False
-            folder = self._make_folder(trial, candidate)
+            note = self.store.own_note(self.session.name, trial.number)
+            if note is None:  # this process stood still until another took it for dead
+                return False
+            folder = self._make_folder(trial, candidate, note.folder or candidate.subdir)
             overrides = list(candidate.overrides)
-            self.store.update_note(trial.number, started=digest, overrides=overrides, folder=folder)
-            trial.set_user_attr("folder", folder)
+            note = replace(note, started=digest, overrides=overrides, folder=folder)
+            self.store.write_note(trial.number, note)
+        trial.set_user_attr("folder", folder)
         return True
 
     def _tell_over_budget(self, trial: Trial, over: float) -> None:
@@ -138,9 +143,8 @@ class TrialLoop:
         state, values = told_over_budget(recipe, self.store.directions, frozen, over, trained)
         self.store.tell(self.session.name, trial.number, state, values)
 
-    def _make_folder(self, trial: Trial, candidate: Candidate) -> str:
+    def _make_folder(self, trial: Trial, candidate: Candidate, wanted: str) -> str:
         tally = self.session.tally
-        wanted = note_of(self.store.trial(trial.number)).folder or candidate.subdir
 
         def is_taken(name: str) -> bool:
             return any(note_of(t).folder == name for t in (*tally.open, *tally.finished))
@@ -192,7 +196,7 @@ class TrialLoop:
         """Leave no trial RUNNING behind: what was interrupted waits, what is broken fails."""
         owner, number = self.session.name, trial.number
         with self.session.lock():
-            if not self.store.owns(owner, number):
+            if self.store.own_note(owner, number) is None:
                 return
             if isinstance(error, SweepError | OSError):  # no fault of the trial's
                 self.store.put_back(owner, number)
