@@ -14,7 +14,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import run_grpc_proxy_server
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.storage_url import PROXY, dialect, on_server, without_password
+from hydra_budget_sweeper.storage_url import PROXY, PROXY_PORT, dialect, on_server, without_password
 from hydra_budget_sweeper.study.place import open_url
 
 _PROG = "python -m hydra_budget_sweeper.serve_storage"
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--host", default="localhost", help="to listen on; 0.0.0.0: all (localhost)"
     )
-    parser.add_argument("--port", type=int, default=13000, help="(13000)")
+    parser.add_argument("--port", type=int, default=PROXY_PORT, help=f"({PROXY_PORT})")
     parser.add_argument("--threads", type=int, default=10, help="that answer (10); ≥ 1")
     options = parser.parse_args(arguments)
     try:

@@ -13,6 +13,7 @@ _PASSWORDS = (
 # The part before `+` names the database, what follows the driver.
 _SERVERS = ("postgresql", "mysql", "mariadb")
 PROXY = "grpc"  # Optuna's, before a server's database
+PROXY_PORT = 13000  # Optuna's
 
 
 def dialect(url: str) -> str:

@@ -19,8 +19,7 @@ from sweeping import command, environment, wait_for
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.study import proxy
-from hydra_budget_sweeper.study.place import open_url
-from hydra_budget_sweeper.study.proxy import proxy_lock
+from hydra_budget_sweeper.study.place import open_url, server_lock
 
 
 def answers(port: int) -> bool:
@@ -51,7 +50,7 @@ def test_one_at_a_time(address: str) -> None:
     def work() -> None:
         nonlocal inside, most, turns
         for _ in range(5):
-            with proxy_lock(address, "turns"):
+            with server_lock(address, "turns"):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.005)
@@ -75,10 +74,10 @@ def test_a_dead_holder_s_lock_is_taken_and_a_living_one_s_is_not(
     taken = threading.Event()
 
     def wait() -> None:
-        with proxy_lock(address, "held"):
+        with server_lock(address, "held"):
             taken.set()
 
-    with proxy_lock(address, "held"):
+    with server_lock(address, "held"):
         waiting = threading.Thread(target=wait)
         waiting.start()
         assert not taken.wait(3)

@@ -27,9 +27,8 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.storage_url import dialect, without_password
-from hydra_budget_sweeper.study.patience import insist, patient
+from hydra_budget_sweeper.study.patience import insist, patient, told
 
 # What of SQLite passes by itself: held by another, or no room on the disk.
 _SQLITE_WAITS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
@@ -48,7 +47,7 @@ _LOCKS = {
 }
 
 
-def open_database(url: str) -> BaseStorage:
+def open_storage(url: str) -> BaseStorage:
     """Open a database's storage, which waits for a server that is away.
 
     What it cannot do is a `SweepError` of one sentence, then and later.
@@ -62,7 +61,7 @@ def open_database(url: str) -> BaseStorage:
 
 
 @contextmanager
-def server_lock(url: str, name: str) -> Iterator[None]:
+def lock(url: str, name: str) -> Iterator[None]:
     """Hold the lock `name` of a server's for the length of the block; wait for it if need be."""
     take, release = _LOCKS[dialect(url)]
     # PostgreSQL's are numbers of 64 bits, MySQL's at most 64 letters.
@@ -119,17 +118,6 @@ def _is_away(error: BaseException) -> bool:
     return lost or isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
 
 
-@contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Tell in a sentence what a database cannot do."""
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        raise SweepError(
-            f"hydra.sweeper.storage={without_password(url)} cannot be used: {reason_of(error, url)}"
-        ) from None
-
-
 def reason_of(error: Exception, url: str) -> str:
     """Write what a database's driver says in one line, without the password, and what to do."""
     cause = (error.__cause__ if isinstance(error, StorageInternalError) else None) or error
@@ -147,4 +135,5 @@ class _PatientStorage(RDBStorage):
     """Optuna's own, each method tried again while the server is away."""
 
     def told(self) -> AbstractContextManager[None]:
-        return _told(self.url)
+        errors = (SQLAlchemyError, StorageInternalError)
+        return told(self.url, errors, lambda error: reason_of(error, self.url))

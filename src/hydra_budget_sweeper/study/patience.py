@@ -6,14 +6,17 @@ What had been written just before its end, and is refused the second time, count
 import itertools
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
+
+from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.storage_url import without_password
 
 PATIENCE = 300  # seconds that a server may be away
 _PAUSE = 0.5  # seconds between two tries, at most
@@ -26,6 +29,23 @@ class Told(Protocol):
     """A storage that tells in a sentence what it cannot do."""
 
     def told(self) -> AbstractContextManager[None]: ...
+
+
+@contextmanager
+def told(
+    url: str, errors: type[Exception] | tuple[type[Exception], ...], said: Callable[[Any], str]
+) -> Iterator[None]:
+    """Tell in a sentence what the storage at `url` cannot do, by what its errors say.
+
+    Raises:
+        SweepError: It was one of `errors`.
+    """
+    try:
+        yield
+    except errors as error:
+        raise SweepError(
+            f"hydra.sweeper.storage={without_password(url)} cannot be used: {said(error)}"
+        ) from None
 
 
 def insist(ask: Callable[[], _T], passes: Passes) -> tuple[_T, int]:

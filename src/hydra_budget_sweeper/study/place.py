@@ -2,8 +2,10 @@
 
 import json
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -53,15 +55,9 @@ def open_url(url: str) -> BaseStorage:
         SweepError: It cannot be opened or read; names it without its password.
     """
     try:
-        # Each loads what it takes to speak to its storage, which others need not wait for.
-        if dialect(url) == PROXY:
-            from hydra_budget_sweeper.study.proxy import open_proxy
-
-            return open_proxy(url)
-        if is_database(url):
-            from hydra_budget_sweeper.study.database import open_database
-
-            return open_database(url)
+        if dialect(url) == PROXY or is_database(url):
+            storage: BaseStorage = _module(url).open_storage(url)
+            return storage
         return optuna.storages.get_storage(url)
     except SweepError:
         raise
@@ -77,6 +73,23 @@ def open_url(url: str) -> BaseStorage:
         raise SweepError(
             f"Cannot open hydra.sweeper.storage={without_password(url)}: {reason_of(error, url)}"
         ) from None
+
+
+def server_lock(url: str, name: str) -> AbstractContextManager[None]:
+    """Hold the lock `name` of a server's for the length of the block; wait for it if need be."""
+    lock: AbstractContextManager[None] = _module(url).lock(url, name)
+    return lock
+
+
+def _module(url: str) -> ModuleType:
+    """Load what it takes to speak to a storage, which who uses another need not wait for."""
+    if dialect(url) == PROXY:
+        from hydra_budget_sweeper.study import proxy
+
+        return proxy
+    from hydra_budget_sweeper.study import database
+
+    return database
 
 
 def place_of(folder: Path, storage: str | None, name: str | None) -> StudyPlace:

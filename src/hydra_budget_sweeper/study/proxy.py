@@ -22,10 +22,9 @@ from optuna.storages import BaseStorage, GrpcStorageProxy
 from optuna.study import StudyDirection
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.storage_url import without_password
-from hydra_budget_sweeper.study.patience import patient
+from hydra_budget_sweeper.storage_url import PROXY_PORT, without_password
+from hydra_budget_sweeper.study.patience import patient, told
 
-PORT = 13000  # Optuna's
 _ANSWER = 5.0  # seconds for a proxy's first answer
 _LEASE = 30.0  # seconds without a beat after which the holder of a lock is dead
 _LOOK = 1.0  # seconds between two looks at who holds it
@@ -33,7 +32,7 @@ _PAUSE = 0.1  # seconds between two tries to take it, at most
 _BEAT = "beat"
 
 
-def open_proxy(url: str) -> BaseStorage:
+def open_storage(url: str) -> BaseStorage:
     """Open the storage behind a proxy, which waits for a proxy that goes and comes back.
 
     Args:
@@ -44,13 +43,13 @@ def open_proxy(url: str) -> BaseStorage:
     """
     place = urlsplit(url)
     try:
-        port = place.port or PORT
+        port = place.port or PROXY_PORT
     except ValueError:
         port = 0
     if not place.hostname or not port or place.path.strip("/") or place.query or place.username:
         raise SweepError(
             f"hydra.sweeper.storage={without_password(url)} is no proxy's address: it is grpc://HOST:PORT, "
-            f"such as grpc://localhost:{PORT}."
+            f"such as grpc://localhost:{PROXY_PORT}."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -66,7 +65,7 @@ def open_proxy(url: str) -> BaseStorage:
 
 
 @contextmanager
-def proxy_lock(url: str, name: str) -> Iterator[None]:
+def lock(url: str, name: str) -> Iterator[None]:
     """Hold the lock `name` of all who use the proxy's database; wait for it if need be."""
     storage = _opened(url, os.getpid())
     held = _take(storage, f"{name} (lock)")
@@ -85,7 +84,7 @@ def proxy_lock(url: str, name: str) -> Iterator[None]:
 @cache
 def _opened(url: str, _process: int) -> BaseStorage:
     """One connection for locks; a forked child has its own."""
-    return open_proxy(url)
+    return open_storage(url)
 
 
 def _take(storage: BaseStorage, name: str) -> int:
@@ -131,14 +130,5 @@ class _PatientProxy(GrpcStorageProxy):
     """Optuna's own, each method tried again while the proxy is away."""
 
     def told(self) -> AbstractContextManager[None]:
-        return _told(f"grpc://{self._host}:{self._port}")
-
-
-@contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Tell in a sentence what a proxy cannot do."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        said = " ".join(str(error.details()).split())[:300]
-        raise SweepError(f"hydra.sweeper.storage={url} cannot be used: {said}") from None
+        url = f"grpc://{self._host}:{self._port}"
+        return told(url, grpc.RpcError, lambda error: " ".join(str(error.details()).split())[:300])

@@ -134,9 +134,7 @@ class StudyStore:
     def ask(self, owner: str, run: str) -> Trial:
         """Create a trial that belongs to `owner`, a worker of `run`."""
         note = Note(worker=owner, run=run)
-        return self.create(
-            create_trial(state=TrialState.RUNNING, system_attrs={NOTE: note.said()})
-        )
+        return self.create(create_trial(state=TrialState.RUNNING, system_attrs={NOTE: note.said()}))
 
     def create(self, trial: FrozenTrial) -> Trial:
         """Create a trial as it is given, in one write."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from hydra_budget_sweeper.storage_url import PROXY, dialect, on_server
-from hydra_budget_sweeper.study.place import WORKERS, StudyPlace
+from hydra_budget_sweeper.storage_url import on_server
+from hydra_budget_sweeper.study.place import WORKERS, StudyPlace, server_lock
 
 # What this process holds. To open such a file and close it again would let go of its lock.
 _HELD: set[tuple[int, Path]] = set()
@@ -27,13 +27,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 def claim_lock(place: StudyPlace) -> AbstractContextManager[None]:
     """Hold what all workers of a study share: a server's own lock, else one on a file of the folder."""
-    if place.storage is not None and dialect(place.storage) == PROXY:
-        from hydra_budget_sweeper.study.proxy import proxy_lock
-
-        return proxy_lock(place.storage, place.name)
     if place.storage is not None and on_server(place.storage):
-        from hydra_budget_sweeper.study.database import server_lock
-
         return server_lock(place.storage, place.name)
     return exclusive(place.folder / WORKERS / "claim.lock")
 
