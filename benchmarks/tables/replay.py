@@ -3,7 +3,7 @@
 python -m benchmarks.tables.replay mnist
 
 A replay draws networks of the table in a random order, as the random sampler would, and gives each up
-where the policy does. It returns the network that the policy thinks best, by the first half of the
+where the policy does, until its epochs are spent. It returns the network that the policy thinks best, by the first half of the
 validation images and the first seed. How good that is, is told by the other half, and by the other seeds
 where the network has them: what is chosen by is never what it is judged by.
 """
@@ -25,6 +25,7 @@ from scipy.stats import spearmanr
 from benchmarks._measure import Report, Table, table
 from benchmarks.tables.make import TABLES
 
+MOST = 400  # networks that a replay may draw
 MEASURES = ("loss", "fitted_loss", "soft_error", "error")
 
 
@@ -75,13 +76,20 @@ def load(name: str) -> list[Network]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replay returned, and what it cost."""
+    """What a replay returned, what it cost, and how many networks it looked at."""
 
     network: Network
     epochs: float
+    seen: int
 
 
-Policy = Callable[[Sequence[Network]], Outcome]
+Policy = Callable[
+    [Sequence[Network], float], Outcome
+]  # networks as drawn, and the epochs there are
+
+
+def best_of(networks: Sequence[Network], measure: str) -> Network:
+    return min(networks, key=lambda n: n.seen(measure))
 
 
 def pruned_by(make: Callable[[], optuna.pruners.BasePruner], measure: str, look: str) -> Policy:
@@ -90,43 +98,55 @@ def pruned_by(make: Callable[[], optuna.pruners.BasePruner], measure: str, look:
     Args:
         make: the pruner, anew for each replay.
         measure: what finished networks are compared by.
-        look: what is told on the way: `loss`, of a look, or `train_loss`, the mean of all so far.
+        look: what is told on the way: `loss` or `error`, of a look, or `train_loss`, the mean so far.
     """
 
-    def policy(networks: Sequence[Network]) -> Outcome:
+    def policy(networks: Sequence[Network], epochs: float) -> Outcome:
         study = optuna.create_study(pruner=make())
-        epochs, best = 0.0, None
+        spent, seen, whole = 0.0, 0, list[Network]()
         for network in networks:
+            if spent >= epochs:
+                break
+            seen += 1
             trial, end = study.ask(), network.epochs
-            for seen in network.looks[:-1]:
-                trial.report(seen[look], int(seen["step"]))
+            for at in network.looks[:-1]:
+                trial.report(told(at, look), int(at["step"]))
                 if trial.should_prune():
-                    end = network.epochs_until(seen["step"])
+                    end = network.epochs_until(at["step"])
                     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                     break
             else:
                 study.tell(trial, network.seen(measure))
-                if best is None or network.seen(measure) < best.seen(measure):
-                    best = network
-            epochs += end
-        return Outcome(best or networks[0], epochs)
+                whole.append(network)
+            spent += end
+        return Outcome(best_of(whole or networks[:1], measure), spent, seen)
 
     return policy
 
 
-def short_then_best(step: int, k: int, measure: str, look: str = "loss") -> Policy:
-    """All to a small number of steps, then the best `k` whole."""
+def short_then_best(step: int, k: int, measure: str, look: str) -> Policy:
+    """As many as there is time for to a small number of steps, then the best `k` whole."""
 
-    def policy(networks: Sequence[Network]) -> Outcome:
-        def early(network: Network) -> dict[str, float]:
-            return next(seen for seen in network.looks if seen["step"] >= step)
+    def early(network: Network) -> dict[str, float]:
+        return next(at for at in network.looks if at["step"] >= step)
 
-        kept = sorted(networks, key=lambda n: early(n)[look])[:k]
-        spent = sum(n.epochs_until(early(n)["step"]) for n in networks if n not in kept)
-        best = min(kept, key=lambda n: n.seen(measure))
-        return Outcome(best, spent + sum(n.epochs for n in kept))
+    def policy(networks: Sequence[Network], epochs: float) -> Outcome:
+        spent, drawn = 0.0, list[Network]()
+        for network in networks:
+            if spent + k * network.epochs >= epochs:
+                break
+            drawn.append(network)
+            spent += network.epochs_until(early(network)["step"])
+        drawn = drawn or list(networks[:1])
+        kept = sorted(drawn, key=lambda n: told(early(n), look))[:k]
+        spent += sum(n.epochs - n.epochs_until(early(n)["step"]) for n in kept)
+        return Outcome(best_of(kept, measure), spent, len(drawn))
 
     return policy
+
+
+def told(at: Mapping[str, float], look: str) -> float:
+    return 1 - at["accuracy"] if look == "error" else at[look]
 
 
 def asha(first: int, factor: int) -> Callable[[], optuna.pruners.BasePruner]:
@@ -135,63 +155,75 @@ def asha(first: int, factor: int) -> Callable[[], optuna.pruners.BasePruner]:
 
 def policies(measure: str) -> dict[str, Policy]:
     """Everything that is compared, by name."""
-    found: dict[str, Policy] = {
-        "none": pruned_by(optuna.pruners.NopPruner, measure, "loss"),
-        "median": pruned_by(optuna.pruners.MedianPruner, measure, "loss"),
-        "hyperband from 15": pruned_by(
-            lambda: optuna.pruners.HyperbandPruner(15, 4_000, 3), measure, "loss"
-        ),
-    }
-    for look, words in (("loss", "looks"), ("train_loss", "training loss")):
-        for factor in (2, 3, 4):
-            for first in (15, 45, 135, 405, 1_215):
+    found: dict[str, Policy] = {"none": pruned_by(optuna.pruners.NopPruner, measure, "loss")}
+    looks = {"loss": "loss", "error": "error", "train_loss": "training loss"}
+    for look, words in looks.items():
+        found[f"median, by {words}"] = pruned_by(optuna.pruners.MedianPruner, measure, look)
+        found[f"hyperband from 15, by {words}"] = pruned_by(
+            lambda: optuna.pruners.HyperbandPruner(15, 4_000, 3), measure, look
+        )
+        for factor in (2, 3):
+            for first in (15, 135, 405, 1_215):
                 name = f"asha from {first}, 1 in {factor}, by {words}"
                 found[name] = pruned_by(asha(first, factor), measure, look)
         for step in (135, 405, 1_215):
-            for k in (2, 4, 8):
-                name = f"all to {step}, then {k}, by {words}"
-                found[name] = short_then_best(step, k, measure, look)
+            name = f"all to {step}, then the best 4, by {words}"
+            found[name] = short_then_best(step, 4, measure, look)
     return found
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def replayed(networks: Sequence[Network], policy: Policy, size: int, times: int) -> list[Outcome]:
-    """The policy on as many random draws; the same ones for every policy."""
-    return [
-        policy(random.Random(turn).sample(list(networks), min(size, len(networks))))
-        for turn in range(times)
+def resampled(networks: Sequence[Network], turn: int) -> list[Network]:
+    """Another table that these networks might have been: as many of them, with replacement."""
+    return random.Random(turn).choices(networks, k=len(networks))
+
+
+def pruning(
+    networks: Sequence[Network], epochs: float, tables: int, times: int, measure: str
+) -> tuple[Any, Table]:
+    """What each policy returns for the same epochs, beside what training all whole does.
+
+    All replays of one table share its chance: the intervals are over tables, resampled.
+    """
+    draws = [
+        [random.Random(f"{turn} {time}").choices(drawn, k=MOST) for time in range(times)]
+        for turn in range(tables)
+        for drawn in [resampled(networks, turn)]
     ]
-
-
-def pruning(networks: Sequence[Network], size: int, times: int, measure: str) -> tuple[Any, Table]:
-    """What each policy returns and costs, over all replays."""
-    whole = sum(n.epochs for n in networks) / len(networks) * size
     figures, rows = {}, []
+    whole: dict[str, np.ndarray[Any, Any]] = {}
     for name, policy in policies(measure).items():
-        outcomes = replayed(networks, policy, size, times)
-        errors = np.array([o.network.true() for o in outcomes])
-        losses = np.array([o.network.true("loss") for o in outcomes])
-        spent = statistics.mean(o.epochs for o in outcomes) / whole
-        half_width = 1.96 * errors.std(ddof=1) / len(errors) ** 0.5
-        figures[name] = {"error": errors.mean(), "loss": losses.mean(), "epochs": spent}
+        outcomes = [[policy(drawn, epochs) for drawn in of_table] for of_table in draws]
+        flat = [o for of_table in outcomes for o in of_table]
+        seen, spent = (statistics.mean(getattr(o, k) for o in flat) for k in ("seen", "epochs"))
+        figures[name] = found = {"seen": seen, "epochs": spent}
+        for true in ("error", "fitted_loss"):
+            means = np.array([[o.network.true(true) for o in ts] for ts in outcomes]).mean(1)
+            against = means - whole.setdefault(true, means)
+            found[true] = means.mean()
+            found[f"{true} against none"] = [against.mean(), *np.quantile(against, [0.025, 0.975])]
+        error, loss = (found[f"{true} against none"] for true in ("error", "fitted_loss"))
         rows.append(
             [
-                name,
-                f"{spent:.0%}",
-                f"{errors.mean():.3%} ± {half_width:.3%}",
-                f"{losses.mean():.4f}",
+                name, f"{seen:.0f}", f"{spent:.0f}", f"{found['error']:.3%}",
+                "{:+.3f} ({:+.3f} to {:+.3f})".format(*(100 * e for e in error)),
+                "{:+.1f} ({:+.1f} to {:+.1f})".format(*(1000 * e for e in loss)),
             ]
-        )
-    title = f"{times} replays of {size} of {len(networks)} networks, compared by {measure}"
-    headings = ["policy", "epochs trained", "error of what is returned", "its loss"]
+        )  # fmt: skip
+    title = f"{epochs:.0f} epochs to spend, {len(networks)} networks, compared by {measure}"
+    title += f": {times} replays of each of {tables} resampled tables"
+    headings = ["policy", "networks seen", "epochs spent", "error of what is returned"]
+    headings += ["against none, points (95 %)", "its fitted loss against none, thousandths (95 %)"]
     return figures, table(title, headings, rows)
 
 
 def ranking(networks: Sequence[Network]) -> tuple[Any, Table]:
     """How well each measure of one seed tells the error of other seeds on other images."""
     repeated = [n for n in networks if len(n.trainings) > 1]
+    what = "other seeds' error" if repeated else "the error on other images, of the same training"
+    repeated = repeated or list(networks)
     truth = [n.true() for n in repeated]
     seen: Mapping[str, Callable[[dict[str, Any]], float]] = {
         **{m: lambda t, m=m: t["halves"][0][m] for m in MEASURES},
@@ -205,9 +237,7 @@ def ranking(networks: Sequence[Network]) -> tuple[Any, Table]:
         found = float(spearmanr([of(n.trainings[0]) for n in repeated], truth).statistic)
         figures[name] = found
         rows.append([name, f"{found:.2f}"])
-    title = (
-        f"{len(repeated)} networks: rank correlation of one seed's figure with other seeds' error"
-    )
+    title = f"{len(repeated)} networks: rank correlation of one seed's figure with {what}"
     return figures, table(title, ["what ranks", "Spearman"], rows)
 
 
@@ -217,15 +247,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     networks = load(options.name)
     report = Report(f"replay-{options.name}", options)
     report.add("ranking", *ranking(networks))
-    report.add("pruning", *pruning(networks, options.size, options.times, options.measure))
+    report.add(
+        "pruning",
+        *pruning(networks, options.epochs, options.tables, options.times, options.measure),
+    )
     report.close()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("name", help="of the table")
-    options.add_argument("--size", type=int, default=24, help="networks a replay")
-    options.add_argument("--times", type=int, default=200, help="replays")
+    options.add_argument("--epochs", type=float, default=48, help="that a replay may spend (48)")
+    options.add_argument("--tables", type=int, default=100, help="resampled (100)")
+    options.add_argument("--times", type=int, default=4, help="replays of each (4)")
     options.add_argument(
         "--measure", choices=MEASURES, default="loss", help="what compares networks"
     )
