@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from injecting import bowl
 from sweeping import FORKSERVER, leaderboard, start, summary, traced, wait_for, worker_processes
 from test_full_disk import apart
 
+from hydra_budget_sweeper.space.limits import excess
+from hydra_budget_sweeper.study.place import StudyPlace
+from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.workers import loop
 
 APP = """
@@ -113,6 +117,28 @@ def test_a_trial_cut_off_after_it_was_judged_is_taken_up(
     ended = bowl(tmp_path / "sweep", *line)
     assert ended.code == 0, ended.err
     assert [row["state"] for row in leaderboard(tmp_path / "sweep")] == ["COMPLETE"] * 2
+
+
+def test_a_trial_that_was_taken_away_before_it_began_is_not_begun_here_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker stood still while it judged its candidate, until others took it for dead."""
+    taken: list[int] = []
+
+    def taken_away(violations: Mapping[str, float]) -> float:
+        if not taken:
+            place = StudyPlace(tmp_path / "sweep", None, "sweep")
+            taken.append(0)
+            StudyStore(place.open_storage(), place.name).update_note(0, worker="another")
+        return excess(violations)
+
+    monkeypatch.setattr(loop, "excess", taken_away)
+    ended = bowl(tmp_path / "sweep", "x=interval(-5,5)", "hydra.sweeper.n_trials=3",
+                 f"trace={tmp_path / 'trace'}")  # fmt: skip
+    assert ended.code == 0, ended.err
+    starts = [number for what, number, _ in traced(tmp_path / "trace") if what == "start"]
+    assert taken and sorted(starts) == [0, 1, 2]
+    assert [row["state"] for row in leaderboard(tmp_path / "sweep")] == ["COMPLETE"] * 3
 
 
 def test_a_clock_that_jumps_changes_nothing(
