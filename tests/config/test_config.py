@@ -31,7 +31,7 @@ KEYS = {
     "model.layers.<name>": ROW,
     "model.": "head head_hidden",
     "data": "name channels classes size mean std root mirror download path validation split_seed limit",
-    "augment": "flip flip_p rotation shift scale shear affine_p fill crop crop_padding crop_p brightness brightness_p contrast contrast_p saturation saturation_p grey cutout cutout_p mixup mixup_p until",
+    "augment": "flip flip_p rotation shift scale shear affine_p elastic elastic_points elastic_p fill crop crop_padding crop_p brightness brightness_p contrast contrast_p saturation saturation_p grey cutout cutout_p mixup mixup_p until",
     "optimizer": "name lr weight_decay momentum nesterov beta1 beta2 clip",
     "scheduler": "name warmup start_factor end_factor cycle_momentum step_epochs gamma",
     "trainer": "epochs batch_size eval_batch_size label_smoothing class_weights ema device threads precision memory_format compile first_look look_images test progress tensorboard",

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as tv
 from budgetsweep.config import AugmentConfig, DataConfig
 from budgetsweep.data import transforms
 from budgetsweep.data.augment import Augmentation
-from budgetsweep.data.transforms import affine, affine_matrices
+from budgetsweep.data.transforms import affine, affine_matrices, elastic, smooth_field
 
 CASES = {
     "nothing": (0, (0, 0), 1, 0),
@@ -90,6 +90,32 @@ def test_each_image_follows_its_own_draw() -> None:
     for i, angle in enumerate(angles):
         alone = ours(images[:1], math.degrees(float(angle)), (0, 0), 1, 0)
         torch.testing.assert_close(together[i : i + 1], alone)
+
+
+@pytest.mark.parametrize("side", [28, 33])
+def test_the_elastic_change_is_torchvisions(side: int) -> None:
+    """Which takes one displacement for all images, as coordinates of -1 to 1, rows and columns last."""
+    images = smooth_images(3, channels=3, side=side)
+    field = smooth_field(
+        torch.rand(1, 2, 5, 5, generator=torch.Generator().manual_seed(0)) / 10, side
+    )
+    displacement = 2 * field.permute(0, 2, 3, 1)
+    expected = tv.elastic(images, displacement, InterpolationMode.BILINEAR, fill=0.0)
+    inside = tv.elastic(torch.ones_like(images), displacement, fill=0.0) == 1
+    assert inside.float().mean() > 0.7
+    torch.testing.assert_close(
+        elastic(images, field.expand(3, -1, -1, -1))[inside], expected[inside], atol=2e-4, rtol=0
+    )
+
+
+def test_a_displacement_goes_through_its_points_and_each_image_has_its_own() -> None:
+    points = torch.rand(4, 2, 7, 7, generator=torch.Generator().manual_seed(0))
+    field = smooth_field(points, 31)
+    torch.testing.assert_close(field[:, :, ::5, ::5], points)
+    # A displacement that is the same everywhere is a shift: here by a quarter, to the left and up.
+    images = smooth_images(1, side=32)
+    moved = elastic(images, torch.full((1, 2, 32, 32), 0.25))
+    torch.testing.assert_close(moved[:, :, :24, :24], images[:, :, 8:, 8:], atol=1e-5, rtol=0)
 
 
 FACTORS = (0.0, 0.4, 1.0, 1.7)
@@ -173,6 +199,7 @@ def augment(
 CHANGES: dict[str, dict[str, Any]] = {
     "flip": {"flip": True, "flip_p": 1.0},
     "affine": {"rotation": 20.0, "shear": 5.0, "scale": 0.1, "shift": 0.1},
+    "elastic": {"elastic": 0.1},
     "crop": {"crop": 0.25, "crop_padding": "zero"},
     "brightness": {"brightness": 0.5},
     "contrast": {"contrast": 0.5},

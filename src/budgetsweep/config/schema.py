@@ -226,10 +226,18 @@ class AugmentConfig:
     affine_p: float = setting(
         1.0, "share of the images that are turned, shifted, scaled and sheared", ge=0, le=1
     )
+    elastic: float = setting(
+        0.0,
+        "largest displacement either way of each point of a coarse grid, share of the side",
+        ge=0,
+        le=1,
+    )
+    elastic_points: int = setting(6, "points of that grid a side; between them it is smooth", ge=2)
+    elastic_p: float = setting(1.0, "share of the images that are displaced so", ge=0, le=1)
     fill: Literal["auto", "black", "mean", "edge"] = setting(
         "auto",
-        "what lies beside a turned or shifted image: data.mean, or its edge drawn on; auto: edge for "
-        "image_folder, otherwise black",
+        "what lies beside a turned, shifted or displaced image: data.mean, or its edge drawn on; auto: edge "
+        "for image_folder, otherwise black",
     )
     crop: float = setting(
         0.0, "pad each side by this share of it, then cut the old size anywhere", ge=0, le=0.5

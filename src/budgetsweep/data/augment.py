@@ -48,6 +48,8 @@ class Augmentation:
             images = draw.some(images, lambda: images.flip(3), config.flip_p)
         if config.rotation or config.shift or config.scale or config.shear:
             images = self._affine(images, draw)
+        if config.elastic:
+            images = self._elastic(images, draw)
         if config.crop:
             images = self._crop(images, draw)
         images = self._colour(images, draw)
@@ -71,15 +73,28 @@ class Augmentation:
             scale=1 + draws[3] * config.scale,
             shear=draws[4] * math.radians(config.shear),
         )
-        return draw.some(images, lambda: self._sample(images, matrices), config.affine_p)
+        return draw.some(
+            images, lambda: self._filled(images, transforms.affine, matrices), config.affine_p
+        )
 
-    def _sample(self, images: Tensor, matrices: Tensor) -> Tensor:
-        match self._fill:
-            case "mean":
-                mean = column(*self.data.mean, device=images.device)
-                return transforms.affine(images - mean, matrices) + mean
-            case fill:
-                return transforms.affine(images, matrices, edge=fill == "edge")
+    def _elastic(self, images: Tensor, draw: _Draw) -> Tensor:
+        config = self.config
+        points = draw.either_way(2 * config.elastic_points**2).T * config.elastic
+        field = transforms.smooth_field(
+            points.unflatten(1, (2, config.elastic_points, -1)), self.data.size
+        )
+        return draw.some(
+            images, lambda: self._filled(images, transforms.elastic, field), config.elastic_p
+        )
+
+    def _filled(
+        self, images: Tensor, change: Callable[[Tensor, Tensor, bool], Tensor], where: Tensor
+    ) -> Tensor:
+        """A change of place, and beside the images what `fill` says."""
+        if self._fill == "mean":
+            mean = column(*self.data.mean, device=images.device)
+            return change(images - mean, where, False) + mean
+        return change(images, where, self._fill == "edge")
 
     @cached_property
     def _fill(self) -> str:

@@ -43,9 +43,31 @@ def affine(images: Tensor, matrices: Tensor, edge: bool = False) -> Tensor:
     """Sample through (N, 2, 3) maps, bilinear; outside lies zero, or the border drawn on."""
     # The grid of F.affine_grid, whose product of a tall matrix and a small one takes 20 × as long.
     side = images.shape[-1]
-    grid = (matrices @ _pixels(side, images.device)).view(-1, 2, side, side).permute(0, 2, 3, 1)
+    return _sampled(
+        images, (matrices @ _pixels(side, images.device)).unflatten(2, (side, side)), edge
+    )
+
+
+def smooth_field(points: Tensor, side: int) -> Tensor:
+    """A displacement for each pixel (N, 2, side, side) by those of a few points (N, 2, P, P).
+
+    Cubic between the points, so that it is smooth as the blurred noise of Simard et al. (2003, "Best
+    Practices for Convolutional Neural Networks Applied to Visual Document Analysis"), and cheaper.
+    """
+    return F.interpolate(points, side, mode="bicubic", align_corners=True)
+
+
+def elastic(images: Tensor, field: Tensor, edge: bool = False) -> Tensor:
+    """Take each pixel from elsewhere, (N, 2, S, S) to the right and down, share of the side, bilinear."""
+    side = images.shape[-1]
+    at = _pixels(side, images.device)[:2].unflatten(1, (side, side))
+    return _sampled(images, at + 2 * field, edge)
+
+
+def _sampled(images: Tensor, at: Tensor, edge: bool) -> Tensor:
+    """The images at positions (N, 2, S, S) of -1 to 1; outside lies zero, or the border drawn on."""
     padding = "border" if edge else "zeros"
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return F.grid_sample(images, at.permute(0, 2, 3, 1), padding_mode=padding, align_corners=False)
 
 
 @lru_cache
