@@ -19,6 +19,7 @@ from sweeping import command, environment, wait_for
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.study import proxy
+from hydra_budget_sweeper.study.patience import pause
 from hydra_budget_sweeper.study.place import open_url, server_lock
 
 
@@ -126,3 +127,9 @@ def test_a_sweep_s_trials_are_behind_the_proxy(address: str, tmp_path: Path) -> 
         warnings.simplefilter("ignore")
         study = optuna.load_study(study_name="proxied", storage=open_url(address))
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3
+
+
+def test_who_waits_for_long_waits_longer_and_never_fails() -> None:
+    """Of 64 workers one may try more than a thousand times."""
+    assert all(0.5 <= pause(tries, 0.002, 1.0) <= 1 for tries in (9, 64, 1_000, 100_000))
+    assert pause(1, 0.002, 1.0) <= 0.004

@@ -63,7 +63,12 @@ def insist(ask: Callable[[], _T], passes: Passes) -> tuple[_T, int]:
             if not passes(error) or time.monotonic() > until:
                 raise
             # Of two that write to SQLite's file at once the second need not wait for long.
-            time.sleep(random.uniform(0.5, 1) * min(_PAUSE, 0.01 * 2**tries))
+            time.sleep(pause(tries, 0.01, _PAUSE))
+
+
+def pause(tries: int, first: float, longest: float) -> float:
+    """Seconds to wait after so many tries: twice as long after each, by chance up to a half less."""
+    return random.uniform(0.5, 1) * min(longest, first * 2.0 ** min(tries, 64))
 
 
 def patient(passes: Passes, *inner: str) -> Callable[[type[_T]], type[_T]]:

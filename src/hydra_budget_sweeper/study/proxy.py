@@ -7,7 +7,6 @@ very one, by its number. A database gives no number twice.
 """
 
 import os
-import random
 import threading
 import time
 import warnings
@@ -23,12 +22,12 @@ from optuna.study import StudyDirection
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.storage_url import PROXY_PORT, without_password
-from hydra_budget_sweeper.study.patience import patient, told
+from hydra_budget_sweeper.study.patience import patient, pause, told
 
 _ANSWER = 5.0  # seconds for a proxy's first answer
 _LEASE = 30.0  # seconds without a beat after which the holder of a lock is dead
 _LOOK = 1.0  # seconds between two looks at who holds it
-_PAUSE = 0.1  # seconds between two tries to take it, at most
+_PAUSE = 1.0  # seconds between two tries to take it, at most: each of very many waits longer
 _BEAT = "beat"
 
 
@@ -96,7 +95,7 @@ def _take(storage: BaseStorage, name: str) -> int:
         with suppress(DuplicatedStudyError):
             return storage.create_new_study([StudyDirection.MINIMIZE], name)
         tries += 1
-        time.sleep(random.uniform(0.5, 1) * min(_PAUSE, 0.002 * 2**tries))
+        time.sleep(pause(tries, 0.002, _PAUSE))
         now = time.monotonic()
         if now - looked < _LOOK:
             continue
