@@ -6,33 +6,25 @@ python -m benchmarks.tables.best mnist --count 8 --macs 3000000 > best_of_table.
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
-from benchmarks.tables.make import TABLES
-
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
+from benchmarks.tables.replay import load
+from hydra_budget_sweeper.space.grammar import read_value
 
 
 def point(settings: Sequence[str]) -> dict[str, Any]:
     """A training's own settings, as `hydra.sweeper.enqueue` takes them."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        key, _, text = setting.partition("=")
-        is_number = _NUMBER.fullmatch(text)
-        found[key] = json.loads(text) if is_number or text in ("true", "false") else text
-    return found
+    parted = (setting.partition("=") for setting in settings)
+    return {key: read_value(text) for key, _, text in parted}
 
 
 def best(name: str, count: int, macs: int) -> list[dict[str, Any]]:
     """The reference, which each draw begins with, then `count` others by their errors, all validation images."""
-    lines = (TABLES / f"{name}.jsonl").read_text().splitlines()
-    trainings = [t for t in map(json.loads, lines) if t["seed"] == 0 and t["macs"] <= macs]
+    trainings = [t for n in load(name) if (t := n.trainings[0])["macs"] <= macs]
     trainings.sort(key=lambda t: (len(t["errors"]), t["macs"]))
     reference = next(point(t["settings"]) for t in trainings if t["network"].endswith("-0"))
     others: list[dict[str, Any]] = []

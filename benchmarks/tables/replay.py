@@ -2,10 +2,10 @@
 
 python -m benchmarks.tables.replay mnist
 
-A replay draws networks of the table in a random order, as the random sampler would, and gives each up
-where the policy does, until its epochs are spent. It returns the network that the policy thinks best, by the first half of the
-validation images and the first seed. How good that is, is told by the other half, and by the other seeds
-where the network has them: what is chosen by is never what it is judged by.
+A replay draws networks of the table at random, as the random sampler would, and gives each up where the
+policy does, until its epochs are spent. It returns the network that the policy thinks best, by the first
+half of the validation images and the first seed. How good that is, is told by the other half, and by the
+other seeds where the network has them: what is chosen by is never what it is judged by.
 """
 
 from __future__ import annotations
@@ -83,9 +83,8 @@ class Outcome:
     seen: int
 
 
-Policy = Callable[
-    [Sequence[Network], float], Outcome
-]  # networks as drawn, and the epochs there are
+# Of networks, as drawn, and the epochs there are.
+Policy = Callable[[Sequence[Network], float], Outcome]
 
 
 def best_of(networks: Sequence[Network], measure: str) -> Network:
@@ -188,9 +187,11 @@ def pruning(
     All replays of one table share its chance: the intervals are over tables, resampled.
     """
     draws = [
-        [random.Random(f"{turn} {time}").choices(drawn, k=MOST) for time in range(times)]
+        [
+            random.Random(f"{turn} {time}").choices(resampled(networks, turn), k=MOST)
+            for time in range(times)
+        ]
         for turn in range(tables)
-        for drawn in [resampled(networks, turn)]
     ]
     figures, rows = {}, []
     whole: dict[str, np.ndarray[Any, Any]] = {}

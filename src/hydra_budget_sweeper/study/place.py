@@ -5,8 +5,7 @@ import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.storages import BaseStorage
@@ -56,8 +55,7 @@ def open_url(url: str) -> BaseStorage:
     """
     try:
         if dialect(url) == PROXY or is_database(url):
-            storage: BaseStorage = _module(url).open_storage(url)
-            return storage
+            return _module(url).open_storage(url)
         return optuna.storages.get_storage(url)
     except SweepError:
         raise
@@ -77,11 +75,18 @@ def open_url(url: str) -> BaseStorage:
 
 def server_lock(url: str, name: str) -> AbstractContextManager[None]:
     """Hold the lock `name` of a server's for the length of the block; wait for it if need be."""
-    lock: AbstractContextManager[None] = _module(url).lock(url, name)
-    return lock
+    return _module(url).lock(url, name)
 
 
-def _module(url: str) -> ModuleType:
+class _Module(Protocol):
+    """What a module offers that speaks to one kind of storage."""
+
+    def open_storage(self, url: str) -> BaseStorage: ...
+
+    def lock(self, url: str, name: str) -> AbstractContextManager[None]: ...
+
+
+def _module(url: str) -> _Module:
     """Load what it takes to speak to a storage, which who uses another need not wait for."""
     if dialect(url) == PROXY:
         from hydra_budget_sweeper.study import proxy
