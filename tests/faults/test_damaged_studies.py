@@ -78,6 +78,14 @@ def test_a_flipped_bit_in_a_journal_raises_nothing(whole: Path, tmp_path: Path) 
     assert told > 0
 
 
+def test_a_date_in_a_journal_that_is_none_is_told(whole: Path, tmp_path: Path) -> None:
+    """The line is JSON still: what cannot be read shows only where Optuna reads it."""
+    folder = copy_of(whole, tmp_path / "sweep")
+    journal = folder / "study.journal"
+    journal.write_text(journal.read_text().replace('"datetime_start":"', '"datetime_start":"x'))
+    swept(folder, 5).check_told(str(journal))
+
+
 @pytest.fixture(scope="session")
 def with_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("database") / "sweep"

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
@@ -125,7 +126,9 @@ def journal_storage(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return JournalStorage(SweepJournal(path))
-    except (KeyError, TypeError, AttributeError) as error:
+    except SweepError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OptunaError) as error:
         raise SweepError(f"{path} cannot be read as a study: {error!r}") from None
 
 
