@@ -11,6 +11,7 @@ import hashlib
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
@@ -130,9 +131,21 @@ def reason_of(error: Exception, url: str) -> str:
     return f"{told}. {advice}; then the same command goes on."
 
 
+def _close(engine: Engine, process: int) -> None:
+    if os.getpid() == process:  # a forked child would close its parent's
+        engine.dispose()
+
+
 @patient(_is_away, "_create_new_trial", "_set_trial_param", "_get_trials")
 class _PatientStorage(RDBStorage):
-    """Optuna's own, each method tried again while the server is away."""
+    """Optuna's own, each method tried again while the server is away.
+
+    Its connections are closed with it: a driver warns of those that are left to the garbage collector.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        weakref.finalize(self, _close, self.engine, os.getpid()).atexit = False
 
     def told(self) -> AbstractContextManager[None]:
         errors = (SQLAlchemyError, StorageInternalError)
