@@ -52,6 +52,7 @@ def rules_of(settings: Settings, space: Space, base: DictConfig) -> Rules:
         overrides=tuple(asked.overrides),
         count=asked.count,
         seeds=tuple(asked.seeds),
+        cost=asked.cost,
     )
 
 

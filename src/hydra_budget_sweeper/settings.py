@@ -1,5 +1,6 @@
 """The sweeper's settings as plain values, checked once."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,8 @@ class Settings(BudgetSweeperConf):
         name = "hydra.sweeper.finalists"
         if count < 0:
             raise SweepError(f"{name}.count must be 0 (none) or more, but got {count}.")
+        if not 0 < self.finalists.cost < math.inf:
+            raise SweepError(f"{name}.cost must be above 0, but got {self.finalists.cost}.")
         if not seeds or min(seeds) < 1 or sorted(set(seeds)) != seeds:
             raise SweepError(
                 f"{name}.seeds must be how many seeds a candidate has had after each round, rising "

@@ -1,11 +1,13 @@
 """The sweep from start to end: space, study, workers, results."""
 
+import math
 import os
 import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,8 @@ from hydra_budget_sweeper.study.finalists import (
     Standing,
     finalists_of,
     open_finalists,
+    runs_in,
+    set_rules,
 )
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, mark_of, place_of
@@ -268,17 +272,20 @@ class Sweep:
 
     def _finalists_in(self, search: StudyStore) -> StudyStore | None:
         """Open the finalists' study; what an earlier start found of them stands in any case."""
-        return open_finalists(search, self.rules) if self.rules else finalists_of(search)
+        if self.rules is None:
+            return finalists_of(search)
+        return open_finalists(search, self.rules, joining=self.settings.join)
 
     def _seconds_for_finalists(self) -> float:
         """Say how much of the timeout the search leaves to its finalists: at most half of it."""
         if self.rules is None:
             return 0.0
-        monitor = self.monitor
-        needed = self.rules.seconds(
-            monitor.tally.finished, self.workers.most, monitor.seconds_to_first_trial
-        )
+        needed = self._seconds_for(self.rules, self.monitor.tally)
         return min(needed, (self.settings.timeout or 0.0) / 2)
+
+    def _seconds_for(self, rules: Rules, tally: Tally, n_done: int = 0) -> float:
+        start = self.monitor.seconds_to_first_trial
+        return rules.seconds(tally.finished, self.workers.most, start, n_done)
 
     def _standing(self) -> Standing:
         study, finished = self.store.study(), self.tally.finished
@@ -293,6 +300,7 @@ class Sweep:
             return
         if self.monitor.seconds_to_timeout() < 0:
             return
+        self._fit_into_time(self.rules, self.finalists)
         self.screen.phase("finalists")
         self.monitor.rest()
         finals = Finals(self.plan, self.finalists, self.workers, self._standing)
@@ -302,6 +310,24 @@ class Sweep:
             finals.run()
         finally:
             monitor.rest()
+
+    def _fit_into_time(self, rules: Rules, finalists: StudyStore) -> None:
+        """Take so many finalists that their rounds are over in time: half a round ranks nobody."""
+        left = self.monitor.seconds_to_timeout()
+        if left == math.inf or self.settings.join:
+            return
+        place = {f.trial.number: f.single_run_rank for f in self._standing().finalists}
+        begun = [place[n] for n, _ in runs_in(finalists.trials()) if n in place]
+        asked, fewest = len(place), max([2, *begun])
+        for count in range(asked, fewest - 1, -1):
+            fitting = replace(rules, count=count)
+            if count == fewest or self._seconds_for(fitting, self.tally, len(begun)) <= left:
+                break
+        else:
+            return
+        if count < asked:
+            log.info("There is time for %d of %d finalists", count, asked)
+            set_rules(finalists, fitting)
 
     def _announce(self) -> None:
         self.tally.refresh()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -203,6 +204,25 @@ def test_how_long_they_will_take() -> None:
     assert rules.seconds(trials, 3, 7) == 214  # with seven seconds until a round begins
     assert rules.seconds(trials[:1], 3, 0) == 20  # one candidate, two seeds at once; one before
     assert rules.seconds([], 3, 7) == 0
+    assert rules.seconds(trials, 3, 0, n_done=7) == 160  # two rounds are over, one run of a third
+    assert replace(rules, cost=2.5).seconds(trials, 3, 0) == 9 * 50 + 20
+
+
+def test_fewer_are_taken_where_the_time_is_short(tmp_path: Path) -> None:
+    """Half of a round ranks nobody. Before them all wait, as each is said to take a thousand trials."""
+    folder, trace = tmp_path / "s", tmp_path / "trace"
+    short = ["hydra.sweeper.timeout=300", "hydra.sweeper.finalists.cost=1000"]
+    asked = [*SPACE, COUNT, "hydra/launcher=basic", f"trace={trace}", "seconds=0.05"]
+    out = sweep(folder, *asked, *short).stdout
+    said = re.search(r"There is time for (\d) of 8 finalists", out)
+    assert said, out
+    taken = int(said[1])
+    assert 2 <= taken < 8 and len({x for x, _ in ran(trace)}) == taken
+    assert summary(folder)["finalists"]["count"] == taken
+    assert all(row["n"] >= 2 for row in finalists(folder).values())
+    before = ran(trace)
+    sweep(folder, *asked)  # with time for all, what there is is not trained again
+    assert ran(trace) == Counter(DEFAULT) and before <= ran(trace)
 
 
 def complete(seconds: float) -> optuna.trial.FrozenTrial:

@@ -35,6 +35,7 @@ class Rules:
         overrides: Of all finalists' runs.
         count: How many candidates there are in the first round.
         seeds: How many seeds each has had after the first round, after the second, ...
+        cost: Time of one run, in trials of the search.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Rules:
     overrides: tuple[str, ...]
     count: int
     seeds: tuple[int, ...]
+    cost: float = 1.0
 
     def applied(self, overrides: Iterable[str], seed: int) -> tuple[str, ...]:
         """Return the overrides of a finalist's run."""
@@ -62,21 +64,24 @@ class Rules:
         before = [0, *(n_seeds for _, n_seeds in rounds)]
         return [n * (n_seeds - b) for (n, n_seeds), b in zip(rounds, before, strict=False)]
 
-    def seconds(self, trials: Iterable[FrozenTrial], n_workers: int, start: float) -> float:
+    def seconds(
+        self, trials: Iterable[FrozenTrial], n_workers: int, start: float, n_done: int = 0
+    ) -> float:
         """Estimate how long the runs will take, by the mean time of the complete trials so far.
 
         Args:
             trials: The search's.
             n_workers: How many run at a time.
             start: Seconds until workers are ready, which they have to be for each round.
+            n_done: How many runs there are already.
         """
         complete = [note_of(t).seconds or 0.0 for t in trials if kind_of(t) == "complete"]
         if not complete:
             return 0.0
         rounds = self.n_runs(len(complete))
-        one_by_one = sum(math.ceil(n / n_workers) for n in rounds)
-        # One more, for those that the search has still to finish.
-        return (one_by_one + 1) * fmean(complete) + len(rounds) * start
+        one_by_one = sum(math.ceil(n / n_workers) for n in rounds) - n_done // n_workers
+        # One trial more, for those that the search has still to finish.
+        return (one_by_one * self.cost + 1) * fmean(complete) + len(rounds) * start
 
 
 @dataclass(frozen=True)
@@ -232,10 +237,13 @@ def runs_in(trials: Iterable[FrozenTrial]) -> dict[tuple[int, int], FrozenTrial]
     return {(key[0], key[1]): trial for key, trial in told if key is not None}
 
 
-def open_finalists(search: StudyStore, rules: Rules) -> StudyStore:
+def open_finalists(search: StudyStore, rules: Rules, joining: bool = False) -> StudyStore:
     """Create the finalists' study beside the search's, or load it if it was begun by like rules.
 
     More seeds and more candidates make it go on; what decides a run's result may not change.
+
+    Args:
+        joining: Whether to keep the rules of the sweep that is helped.
 
     Raises:
         SweepError: It was begun by other rules, or something else made it.
@@ -249,8 +257,14 @@ def open_finalists(search: StudyStore, rules: Rules) -> StudyStore:
                 f"The finalists' runs were begun with {name}={_shown(old)}, not {_shown(new)}. Go on "
                 "with the old one, or start in another folder (hydra.sweep.dir)."
             )
-    store.set_attribute(RULES, asdict(rules))
+    if not (joining and before):
+        set_rules(store, rules)
     return store
+
+
+def set_rules(store: StudyStore, rules: Rules) -> None:
+    """Write down by which rules the finalists stand, for all who read the study."""
+    store.set_attribute(RULES, asdict(rules))
 
 
 def finalists_of(search: StudyStore) -> StudyStore | None:

@@ -104,6 +104,9 @@ class FinalistsConf:
     # overrides added to these runs, such as [epochs=20]
     overrides: list[str] = field(default_factory=list)
 
+    # time that one of these runs takes, in trials of the search; > 0; so much of timeout is kept for them
+    cost: float = 1.0
+
 
 @dataclass
 class BudgetSweeperConf:
