@@ -20,6 +20,7 @@ from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import SUMMARY, SWEEP
+from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.screen import duration
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
@@ -32,7 +33,8 @@ The steps, of which each is a command of its own, too:
 
   search         search=best within the budget, by validation images; with the finalists three fifths
                  of the time
-  finalists      the best of them again under further seeds (hydra.sweeper.finalists)
+  finalists      the best of them again under further seeds (hydra.sweeper.finalists), as many epochs
+                 as the confirmation's runs
   confirmation   the winner and the reference under fresh seeds, on all training images, the test set
                  read once a run, as many seeds as there is time for (budgetsweep replicate)
   answer         report.html, and the winner as ONNX, torch.export and int8 (budgetsweep export)
@@ -45,6 +47,7 @@ More: docs/first-sweep.md
 _NOTE = "find.json"
 SEARCH_SHARE = 0.6  # of the time, with the finalists
 FEWEST, MOST = 3, 10  # seeds of the confirmation
+_EPOCHS = "trainer.epochs"
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -138,12 +141,37 @@ def _search(plan: Plan) -> None:
     sys.argv = [
         begun[0].removesuffix("find") + "sweep", f"search={plan.search}", *plan.overrides,
         f"hydra.sweep.dir={override_text(str(plan.folder))}", f"hydra.sweeper.timeout={left:.0f}",
-        "hydra.sweeper.n_trials=null",
+        "hydra.sweeper.n_trials=null", *_finalists(plan),
     ]  # fmt: skip
     try:
         sweep()
     finally:
         sys.argv = begun
+
+
+def _finalists(plan: Plan) -> list[str]:
+    """Train the finalists as long as the confirmation does: what is quick to learn may end behind."""
+    from budgetsweep.runs.confirmation import compose
+    from hydra_budget_sweeper.space.grammar import override_text, parse_all
+
+    try:
+        parsed = parse_all(plan.overrides)
+        swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
+        fixed = [
+            text
+            for text, o in zip(plan.overrides, parsed, strict=True)
+            if not o.is_sweep_override()
+        ]
+        config = compose([f"search={plan.search}", *fixed])
+    except (SweepError, UserError):
+        return []  # the search says it
+    epochs = config.trainer.epochs
+    if epochs < 1 or _EPOCHS in swept | set(config.hydra.sweeper.params or {}):
+        return []
+    rules = "hydra.sweeper.finalists"
+    cost = plan.epochs / epochs
+    overrides = override_text([f"{_EPOCHS}={plan.epochs}"])
+    return [f"{rules}.overrides={overrides}", f"{rules}.cost={cost:.4g}"]
 
 
 def _confirm(plan: Plan) -> Path:
@@ -156,7 +184,7 @@ def _confirm(plan: Plan) -> Path:
     _say(f"2 of 3: confirmation, {said}, about {duration(2 * n_seeds * _run_seconds(plan))}")
     own = [o for o in plan.overrides if not o.startswith("hydra.")]
     # What was held out for the search is trained on now, however much that was.
-    own += [f"trainer.epochs={plan.epochs}", "data.validation=0"]
+    own += [f"{_EPOCHS}={plan.epochs}", "data.validation=0"]
     print(confirm(plan.folder, pair, n_seeds, own))
     return confirmed(plan.folder, pair)
 

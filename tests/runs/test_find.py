@@ -52,7 +52,8 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     own = tmp_path / "mine" / "experiment" / "own.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("# @package _global_\ndata: {limit: 96}\n")
-    given = ["--time=40s", "--config-dir", "mine", "experiment=own"]
+    finalists = ["hydra.sweeper.finalists.count=2", "hydra.sweeper.finalists.seeds=[1]"]
+    given = ["--time=40s", "--epochs=2", "--config-dir", "mine", "experiment=own", *finalists]
     done = find(tmp_path, *given)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "found"
@@ -66,6 +67,9 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     assert all(t["val_accuracy"] is None for t in told)  # nothing is held out any more
     searched = [json.loads(p.read_text()) for p in folder.glob("[0-9]*/summary.json")]
     assert searched and all(s["test_accuracy"] is None for s in searched)
+    assert {s["epochs"] for s in searched} == {1}
+    again = [json.loads(p.read_text()) for p in folder.glob("finalists/*/*/summary.json")]
+    assert {s["epochs"] for s in again + told} == {2}  # as long as they are confirmed
     assert (folder / "report.html").exists() and (folder / "export" / "network.onnx").exists()
 
     before = {path: path.stat().st_mtime_ns for path in folder.glob("**/summary.json")}
