@@ -14,7 +14,7 @@ from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.grammar import key_of, parse_all, plain_key
 from hydra_budget_sweeper.space.space import Space
-from hydra_budget_sweeper.study.finalists import Rules, Run, Standing
+from hydra_budget_sweeper.study.finalists import Rules, Run, Standing, runs_in, set_rules
 from hydra_budget_sweeper.study.sampler import Recipe, SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
@@ -73,6 +73,29 @@ def _seed_in(base: DictConfig, key: str) -> int:
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise SweepError(f"{_NAME}.key={key} must hold a whole number, but it holds {seed!r}.")
     return seed or 0
+
+
+def fit_into_time(
+    store: StudyStore, standing: Standing, left: float, seconds_for: Callable[[Rules, int], float]
+) -> None:
+    """Take so many finalists that their rounds are over in time: half a round ranks nobody.
+
+    Args:
+        store: Their study.
+        left: Seconds until the sweep's time is over.
+        seconds_for: Estimates how long runs by such rules take, of which so many are done.
+    """
+
+    def needed(count: int) -> float:
+        return seconds_for(replace(standing.rules, count=count), len(begun))
+
+    place = {f.trial.number: f.single_run_rank for f in standing.finalists}
+    begun = [place[n] for n, _ in runs_in(store.trials()) if n in place]
+    asked, fewest = len(place), max([2, *begun])
+    count = next((n for n in range(asked, fewest, -1) if needed(n) <= left), min(asked, fewest))
+    if count < asked:
+        log.info("There is time for %d of %d finalists", count, asked)
+        set_rules(store, replace(standing.rules, count=count))
 
 
 class Finals:

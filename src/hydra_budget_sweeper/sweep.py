@@ -1,13 +1,11 @@
 """The sweep from start to end: space, study, workers, results."""
 
-import math
 import os
 import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.finals import Finals, rules_of
+from hydra_budget_sweeper.finals import Finals, fit_into_time, rules_of
 from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.hydra_errors import described
@@ -48,8 +46,6 @@ from hydra_budget_sweeper.study.finalists import (
     Standing,
     finalists_of,
     open_finalists,
-    runs_in,
-    set_rules,
 )
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, mark_of, place_of
@@ -170,7 +166,8 @@ class Sweep:
             self.leaderboard,
             self.best_file,
             screen,
-            self._seconds_for_finalists,
+            self.rules,
+            self.workers.most,
         )
         self.finals_monitor: FinalistsMonitor | None = None
         self.tally = Tally(self.store.study())
@@ -276,17 +273,6 @@ class Sweep:
             return finalists_of(search)
         return open_finalists(search, self.rules, joining=self.settings.join)
 
-    def _seconds_for_finalists(self) -> float:
-        """Say how much of the timeout the search leaves to its finalists: at most half of it."""
-        if self.rules is None:
-            return 0.0
-        needed = self._seconds_for(self.rules, self.monitor.tally)
-        return min(needed, (self.settings.timeout or 0.0) / 2)
-
-    def _seconds_for(self, rules: Rules, tally: Tally, n_done: int = 0) -> float:
-        start = self.monitor.seconds_to_first_trial
-        return rules.seconds(tally.finished, self.workers.most, start, n_done)
-
     def _standing(self) -> Standing:
         study, finished = self.store.study(), self.tally.finished
         _, standing = rank_with_finalists(finished, study, self.finalists)
@@ -300,9 +286,11 @@ class Sweep:
             return
         if self.monitor.seconds_to_timeout() < 0:
             return
-        self._fit_into_time(self.rules, self.finalists)
         self.screen.phase("finalists")
         self.monitor.rest()
+        if not self.settings.join:
+            left = self.monitor.seconds_to_timeout()
+            fit_into_time(self.finalists, self._standing(), left, self.monitor.seconds_for)
         finals = Finals(self.plan, self.finalists, self.workers, self._standing)
         self.finals_monitor = monitor = FinalistsMonitor(self.monitor, beside, finals.settings)
         monitor.start()
@@ -310,24 +298,6 @@ class Sweep:
             finals.run()
         finally:
             monitor.rest()
-
-    def _fit_into_time(self, rules: Rules, finalists: StudyStore) -> None:
-        """Take so many finalists that their rounds are over in time: half a round ranks nobody."""
-        left = self.monitor.seconds_to_timeout()
-        if left == math.inf or self.settings.join:
-            return
-        place = {f.trial.number: f.single_run_rank for f in self._standing().finalists}
-        begun = [place[n] for n, _ in runs_in(finalists.trials()) if n in place]
-        asked, fewest = len(place), max([2, *begun])
-        for count in range(asked, fewest - 1, -1):
-            fitting = replace(rules, count=count)
-            if count == fewest or self._seconds_for(fitting, self.tally, len(begun)) <= left:
-                break
-        else:
-            return
-        if count < asked:
-            log.info("There is time for %d of %d finalists", count, asked)
-            set_rules(finalists, fitting)
 
     def _announce(self) -> None:
         self.tally.refresh()

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -17,6 +17,7 @@ from hydra_budget_sweeper.results.leaderboard import Leaderboard
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.results.screen import Screen, duration
 from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.study.finalists import Rules
 from hydra_budget_sweeper.study.place import WORKERS
 from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import N_LEADERS, Tally
@@ -35,7 +36,8 @@ class Monitor:
     other processes or other machines.
 
     Args:
-        seconds_kept: Tells how many seconds of the timeout are for what comes after.
+        finalists: By which rules there are to be some; time is kept for them.
+        n_workers: How many trials run at a time, at most.
     """
 
     def __init__(
@@ -46,7 +48,8 @@ class Monitor:
         leaderboard: Leaderboard,
         best_file: BestFile,
         screen: Screen,
-        seconds_kept: Callable[[], float] = lambda: 0.0,
+        finalists: Rules | None = None,
+        n_workers: int = 1,
     ) -> None:
         self.tally = Tally(store.study())
         self.share_feasible: float | None = None
@@ -59,7 +62,8 @@ class Monitor:
         self._best_file = best_file
         self._screen = screen
         self._columns = Columns(settings.columns, len(settings.directions))
-        self._seconds_kept = seconds_kept
+        self._finalists = finalists
+        self._n_workers = n_workers
         self._start = time.monotonic()
         self._first_trial: float | None = None  # when it began, of this start
         self._over = threading.Event()
@@ -205,13 +209,19 @@ class Monitor:
             self._complaints.add(problem)
             log.warning("%s", problem)
 
-    @property
-    def seconds_to_first_trial(self) -> float:
-        return 0.0 if self._first_trial is None else self._first_trial - self._start
+    def seconds_for(self, rules: Rules, n_done: int = 0) -> float:
+        """Estimate how long finalists' runs will take, of which `n_done` are done."""
+        start = 0.0 if self._first_trial is None else self._first_trial - self._start
+        return rules.seconds(self.tally.finished, self._n_workers, start, n_done)
 
     def seconds_to_timeout(self) -> float:
         limit = self._settings.timeout
         return math.inf if limit is None else self._start + limit - time.monotonic()
+
+    def _seconds_kept(self) -> float:
+        """How much of the timeout the search leaves to its finalists: at most half of it."""
+        needed = self.seconds_for(self._finalists) if self._finalists else 0.0
+        return min(needed, (self._settings.timeout or 0.0) / 2)
 
     def _check_timeout(self) -> None:
         left = self.seconds_to_timeout()
