@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from injecting import budgetsweep
 from sweeping import FORKSERVER, leaderboard, start, summary, traced
 
 N_TRIALS = int(os.environ.get("FAULTS_TRIALS", "100"))
@@ -40,7 +41,10 @@ def test_eight_workers_share_the_trials_exactly(
 
 
 def test_a_long_sweep_stays_as_it_began(tmp_path: Path) -> None:
-    """Memory, open files and processor time, each tenth of the way; one worker, in the sweep's process."""
+    """Memory, open files and processor time, each tenth of the way; one worker, in the sweep's process.
+
+    Then a page of all its trials.
+    """
     folder = tmp_path / "sweep"
     sweep = start(folder, "x=interval(-5,5)", "hydra/launcher=basic", "hydra/sweeper/sampler=random",
                   f"hydra.sweeper.n_trials={N_LONG}")  # fmt: skip
@@ -60,6 +64,11 @@ def test_a_long_sweep_stays_as_it_began(tmp_path: Path) -> None:
     assert mb_at_end - mb < 0.02 * (last - first)  # 20 kB a trial: what the study itself holds
     early, late = (half - cpu) / (middle - first), (cpu_at_end - half) / (last - middle)
     assert late < 2 * early
+    started = time.monotonic()
+    ended = budgetsweep("report", folder)
+    print(f"the report took {time.monotonic() - started:.1f} s")
+    assert ended.code == 0, ended.err
+    assert f"{N_LONG} of {N_LONG} trials trained" in (folder / "report.html").read_text()
 
 
 def _state(pid: int) -> tuple[float, int, float]:
