@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from sweeping import kill_all
 
 from budgetsweep.config import DataConfig
 from budgetsweep.data import torchvision_datasets
+
+# Here who speaks gRPC shares a process with who reads what a subprocess says (study/place.py).
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,22 @@ class Server:
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-D", self.data, "-w", "-m", mode, "stop")
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Let it stand still, as behind a network that does: nobody is answered, nothing is refused."""
+        first = int((self.data / "postmaster.pid").read_text().split()[0])
+        processes = [
+            first,
+            *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split()),
+        ]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def _run(self, program: str, *arguments: object) -> None:
         # It refuses to run as root.

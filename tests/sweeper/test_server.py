@@ -160,6 +160,31 @@ def test_a_server_that_restarts_costs_nothing(
     assert ends(trace) == dict.fromkeys(range(30), 1)
 
 
+@elsewhere
+def test_a_database_that_stands_still_longer_than_the_lease_costs_nothing(
+    database: Server, tmp_path: Path, running: list[subprocess.Popen[bytes]]
+) -> None:
+    """No sign of life moves meanwhile, of the living neither."""
+    folder, trace = tmp_path / "sweep", tmp_path / "trace"
+    given = settings(database, trace, 6, 5)
+    running.append(first := begin(folder, tmp_path / "first", *given))
+    wait_for(lambda: trace.exists())
+    join = "hydra.sweeper.join=true"
+    running.append(second := begin(folder, tmp_path / "second", *given, join, elsewhere=True))
+    for n in (2, 4):
+        wait_for(lambda n=n: sum(what == "start" for what, *_ in traced(trace)) >= n)
+        time.sleep(1)
+        with database.stalled():
+            time.sleep(8)
+    assert first.wait(120) == 0, (tmp_path / "first").read_text()
+    assert second.wait(120) == 0, (tmp_path / "second").read_text()
+    assert database.trials() == {"COMPLETE": 6}
+    assert Counter(n for what, n, _ in traced(trace) if what == "start") == dict.fromkeys(
+        range(6), 1
+    )
+    assert ends(trace) == dict.fromkeys(range(6), 1)
+
+
 def test_a_proxy_that_is_killed_and_started_again_costs_nothing(
     emptied: Server, tmp_path: Path, running: list[subprocess.Popen[bytes]]
 ) -> None:

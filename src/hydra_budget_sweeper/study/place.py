@@ -1,6 +1,7 @@
 """Where the study of a sweep folder is kept."""
 
 import json
+import os
 import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -89,6 +90,9 @@ class _Module(Protocol):
 def _module(url: str) -> _Module:
     """Load what it takes to speak to a storage, which who uses another need not wait for."""
     if dialect(url) == PROXY:
+        # A task's subprocess may begin with lines of gRPC's own about what is lost in a fork, unless,
+        # before it loads, it is told to be silent; what goes wrong is told by its errors.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from hydra_budget_sweeper.study import proxy
 
         return proxy
