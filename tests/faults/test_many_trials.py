@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from injecting import budgetsweep
-from sweeping import FORKSERVER, leaderboard, start, summary, traced
+from sweeping import FORKSERVER, leaderboard, start, summary, traced, wait_for
+
+from hydra_budget_sweeper.study.place import StudyPlace
+from hydra_budget_sweeper.workers.locks import claim_lock
 
 N_TRIALS = int(os.environ.get("FAULTS_TRIALS", "100"))
 N_LONG = int(os.environ.get("FAULTS_LONG", "500"))
@@ -38,6 +42,31 @@ def test_eight_workers_share_the_trials_exactly(
             assert row["value"] == pytest.approx((row["params"]["x"] - 1) ** 2)
     logs = [path.read_text() for path in (folder / ".workers").glob("*.log")]
     assert not [log for log in logs if "locked" in log or "Traceback" in log]
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite", "postgresql", "proxy"])
+def test_while_one_claims_a_trial_no_other_does(
+    storage: str, url: str | None, tmp_path: Path, running: list[subprocess.Popen]
+) -> None:
+    """Or the last of the trials could be counted, and begun, by two: too rare to wait for it."""
+    folder, trace = tmp_path / "sweep", tmp_path / "trace"
+    place = [f"hydra.sweeper.storage='{url}'", "hydra.sweeper.study_name=held"] if url else []
+    sweep = start(folder, "x=interval(-5,5)", "seconds=1", FORKSERVER, "hydra.sweeper.n_jobs=1",
+                  "hydra.sweeper.n_trials=5", f"trace={trace}", *place)  # fmt: skip
+
+    def happened() -> Counter[str]:
+        return Counter(what for what, *_ in traced(trace))
+
+    running.append(sweep)
+    wait_for(lambda: trace.exists())
+    with claim_lock(StudyPlace(folder, url, "held")):
+        time.sleep(2)  # for one that was claimed just before to begin
+        wait_for(lambda: happened()["start"] == happened()["end"])
+        begun = happened()["start"]
+        time.sleep(3)
+        assert happened()["start"] == begun < 5
+    assert sweep.wait(timeout=200) == 0
+    assert happened() == {"start": 5, "end": 5}
 
 
 def test_a_long_sweep_stays_as_it_began(tmp_path: Path) -> None:

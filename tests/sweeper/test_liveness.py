@@ -122,6 +122,20 @@ def test_elsewhere_a_standing_count_means_death_only_after_the_lease(tmp_path: P
     assert watch.is_alive("worker-foreign")
 
 
+def test_a_clock_that_is_set_kills_nobody_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presence = Presence(tmp_path, "worker")
+    (sign,) = tmp_path.glob("*.alive")
+    here = sign.read_text().split('"')[3]
+    (tmp_path / "worker-foreign.alive").write_text(sign.read_text().replace(here, "elsewhere"))
+    presence.leave()
+    watch, true = Watch(tmp_path, lease=60), time.time
+    for days in (0, 1, -1, 7):
+        monkeypatch.setattr(time, "time", lambda days=days: true() + days * 86_400)
+        assert watch.is_alive("worker-foreign")
+
+
 FORK = "pid = os.fork()\nif not pid: time.sleep(60)\nsay(pid)\n"
 
 
