@@ -50,7 +50,8 @@ def test_while_one_claims_a_trial_no_other_does(
 ) -> None:
     """Or the last of the trials could be counted, and begun, by two: too rare to wait for it."""
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
-    place = [f"hydra.sweeper.storage='{url}'", "hydra.sweeper.study_name=held"] if url else []
+    name = f"held-{storage}"
+    place = [f"hydra.sweeper.storage='{url}'", f"hydra.sweeper.study_name={name}"] if url else []
     sweep = start(folder, "x=interval(-5,5)", "seconds=1", FORKSERVER, "hydra.sweeper.n_jobs=1",
                   "hydra.sweeper.n_trials=5", f"trace={trace}", *place)  # fmt: skip
 
@@ -59,7 +60,7 @@ def test_while_one_claims_a_trial_no_other_does(
 
     running.append(sweep)
     wait_for(lambda: trace.exists())
-    with claim_lock(StudyPlace(folder, url, "held")):
+    with claim_lock(StudyPlace(folder, url, name)):
         time.sleep(2)  # for one that was claimed just before to begin
         wait_for(lambda: happened()["start"] == happened()["end"])
         begun = happened()["start"]
