@@ -80,9 +80,9 @@ test: $(READY) ## the tests, a few minutes
 test-all: $(READY) ## the tests, slow ones too
 	$(PYTEST) -m "slow or not slow"
 
-engines: $(READY) ## sweeps on Slurm and Ray, started here; needs root, and Debian's slurm-wlm and munge
+engines: $(READY) ## sweeps on Ray and Slurm, started here; Slurm's need root, and Debian's slurm-wlm and munge
 	$(VENV)/bin/uv pip install --python $(VENV) --quiet -e "$(SWEEPER)[slurm,ray]"
-	$(RUN) pytest -m slow tests/engines
+	$(PYTEST) -n 0 -m slow tests/engines $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check src tests benchmarks
