@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -131,6 +132,8 @@ def apart(function: Callable[[], object], errors: Path) -> int:
     if (child := os.fork()) == 0:
         code = 70
         try:
+            # As Python begins: a command that was called in this process before may have changed it.
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
             sys.stderr = os.fdopen(2, "w", closefd=False)
             function()
