@@ -86,6 +86,7 @@ def test_a_sweep_can_be_looked_at_first(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_the_winner_is_run_again_by_the_command_that_found_it(tmp_path: Path) -> None:
     tiny = ["data=digits", "model=tiny", "data.limit=96", "trainer.epochs=1", "seed=choice(1,2)"]
     few = ["hydra.sweeper.n_trials=1", "hydra.sweeper.on_end=[]", "hydra.sweep.dir=out"]

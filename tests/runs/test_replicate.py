@@ -202,6 +202,7 @@ def test_what_the_finalists_chose_is_confirmed_as_they_trained_it(tmp_path: Path
     assert f"trial-{read_sweep(sweep).winner.number}" == found.name  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_folder_of_one_s_own_is_confirmed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +220,7 @@ def test_a_sweep_of_a_folder_of_one_s_own_is_confirmed(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
-@pytest.mark.by_default("SIGTERM")
+@pytest.mark.slow
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     write_sweep(tmp_path, ["COMPLETE"])
     words = [str(tmp_path), "--seeds", "2", "data.limit=300", "trainer.epochs=400"]

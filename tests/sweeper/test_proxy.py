@@ -90,6 +90,7 @@ def test_a_dead_holder_s_lock_is_taken_and_a_living_one_s_is_not(
     assert taken.is_set()
 
 
+@pytest.mark.slow
 def test_nobody_answers(tmp_path: Path) -> None:
     words = command(tmp_path / "sweep", "x=interval(-5,5)")
     words.append(f"hydra.sweeper.storage='grpc://localhost:{free_port()}'")

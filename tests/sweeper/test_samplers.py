@@ -71,7 +71,7 @@ def needs(sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", EARLY)
-@pytest.mark.by_default("tpe")
+@pytest.mark.slow
 def test_one_worker_draws_the_same_to_the_bit_whether_resumed_or_not(
     tmp_path: Path, sampler: str
 ) -> None:

@@ -266,6 +266,7 @@ def test_too_many_infeasible_in_a_row_end_the_sweep(tmp_path: Path) -> None:
     assert summary(tmp_path)["over_budget"] == 15
 
 
+@pytest.mark.slow
 def test_without_a_number_a_sweep_ends_with_its_time_or_its_space(tmp_path: Path) -> None:
     ended = sweep(tmp_path / "all", "x=choice(1,2,3)", "hydra.sweeper.n_trials=null", FORKSERVER)
     assert "All 3 candidates of the space have been tried" in ended.stdout
