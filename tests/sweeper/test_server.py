@@ -76,6 +76,21 @@ def can_unshare() -> bool:
 elsewhere = pytest.mark.skipif(not can_unshare(), reason="needs mount namespaces (root)")
 
 
+def begin_both(
+    folder: Path,
+    trace: Path,
+    running: list[subprocess.Popen[bytes]],
+    given: list[str],
+    *of_the_second: str,
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """Start a sweep, and once it trains another elsewhere that joins it; logs are beside the folder."""
+    running.append(first := begin(folder, folder.parent / "first", *given))
+    wait_for(lambda: trace.exists())
+    more = [*of_the_second, "hydra.sweeper.join=true"]
+    running.append(second := begin(folder, folder.parent / "second", *given, *more, elsewhere=True))
+    return first, second
+
+
 def ends(trace: Path) -> Counter[int]:
     return Counter(number for what, number, _ in traced(trace) if what == "end")
 
@@ -93,12 +108,7 @@ def test_workers_elsewhere_share_the_trials(
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
     given = settings(database, trace, 20, 0.5)
-    running.append(first := begin(folder, tmp_path / "first", *given))
-    wait_for(lambda: trace.exists())
-    join = "hydra.sweeper.join=true"
-    running.append(
-        second := begin(folder, tmp_path / "second", *given, FORKSERVER, join, elsewhere=True)
-    )
+    first, second = begin_both(folder, trace, running, given, FORKSERVER)
     assert second.wait(120) == 0, (tmp_path / "second").read_text()
     assert first.wait(120) == 0, (tmp_path / "first").read_text()
     assert database.trials() == {"COMPLETE": 20}
@@ -114,10 +124,7 @@ def test_a_worker_that_dies_elsewhere_gives_its_trial_back(
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
     given = settings(database, trace, 12, 1)
-    running.append(first := begin(folder, tmp_path / "first", *given))
-    wait_for(lambda: trace.exists())
-    join = "hydra.sweeper.join=true"
-    running.append(second := begin(folder, tmp_path / "second", *given, join, elsewhere=True))
+    first, second = begin_both(folder, trace, running, given)
     wait_for(lambda: sum(what == "start" for what, *_ in traced(trace)) > 4)
     kill_all(second)
     assert first.wait(120) == 0, (tmp_path / "first").read_text()
@@ -132,10 +139,7 @@ def test_a_living_worker_elsewhere_keeps_a_trial_longer_than_the_lease(
 ) -> None:
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
     given = settings(database, trace, 2, 8)
-    running.append(first := begin(folder, tmp_path / "first", *given))
-    wait_for(lambda: trace.exists())
-    join = "hydra.sweeper.join=true"
-    running.append(second := begin(folder, tmp_path / "second", *given, join, elsewhere=True))
+    first, second = begin_both(folder, trace, running, given)
     assert first.wait(120) == 0 and second.wait(120) == 0
     starts = Counter(number for what, number, _ in traced(trace) if what == "start")
     assert starts == {0: 1, 1: 1}
@@ -167,10 +171,7 @@ def test_a_database_that_stands_still_longer_than_the_lease_costs_nothing(
     """No sign of life moves meanwhile, of the living neither."""
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
     given = settings(database, trace, 6, 5)
-    running.append(first := begin(folder, tmp_path / "first", *given))
-    wait_for(lambda: trace.exists())
-    join = "hydra.sweeper.join=true"
-    running.append(second := begin(folder, tmp_path / "second", *given, join, elsewhere=True))
+    first, second = begin_both(folder, trace, running, given)
     for n in (2, 4):
         wait_for(lambda n=n: sum(what == "start" for what, *_ in traced(trace)) >= n)
         time.sleep(1)
@@ -233,10 +234,7 @@ def test_leaving_elsewhere_gives_the_trial_back_at_once(
     folder, trace = tmp_path / "sweep", tmp_path / "trace"
     given = [o for o in settings(database, trace, 6, 2) if o is not LEASE]
     given.append("hydra.sweeper.lease=1000")
-    running.append(first := begin(folder, tmp_path / "first", *given))
-    wait_for(lambda: trace.exists())
-    join = "hydra.sweeper.join=true"
-    running.append(second := begin(folder, tmp_path / "second", *given, join, elsewhere=True))
+    first, second = begin_both(folder, trace, running, given)
     wait_for(lambda: sum(what == "start" for what, *_ in traced(trace)) > 2)
     os.killpg(second.pid, signal.SIGINT)
     assert second.wait(60) == 130
