@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres import Server, started
+from servers import MariaDB, Postgres, Server, started
 from sweeping import kill_all
 
 from budgetsweep.config import DataConfig
@@ -69,7 +69,14 @@ def mnist_config(mnist_root: Path) -> DataConfig:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL of its own; it may hold studies of other tests."""
-    with started() as server:
+    with started(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """A MariaDB of its own; it may hold studies of other tests."""
+    with started(MariaDB) as server:
         yield server
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from injecting import budgetsweep, copy_of
-from postgres import serving
+from servers import serving
 
 SMALL = (
     "data=digits", "data.limit=64", "data.validation=64", "model=tiny", "trainer.epochs=2",
@@ -29,7 +29,7 @@ def url(storage: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
     elif storage == "sqlite":
         yield f"sqlite:///{tmp_path}/study.db"
     else:
-        server = request.getfixturevalue("postgres")
+        server = request.getfixturevalue("mariadb" if storage == "mariadb" else "postgres")
         with serving(server) if storage == "proxy" else nullcontext(server.url) as address:
             yield address
 

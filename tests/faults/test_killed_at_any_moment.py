@@ -76,7 +76,7 @@ def told(folder: Path) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("storage", ["journal", "sqlite", "postgresql", "proxy"])
+@pytest.mark.parametrize("storage", ["journal", "sqlite", "postgresql", "mariadb", "proxy"])
 def test_sweeps(storage: str, url: str | None, tmp_path: Path) -> None:
     place = [f"hydra.sweeper.storage='{url}'"] if url else []
 

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("grpc", reason="needs grpcio: pip install 'budgetsweep[grpc]'")
 
-from postgres import free_port
+from servers import free_port
 from sweeping import command, environment, wait_for
 
 from hydra_budget_sweeper.errors import SweepError

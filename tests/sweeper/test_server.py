@@ -1,4 +1,4 @@
-"""A study in PostgreSQL: workers on machines that see nothing of each other but the database.
+"""A study in a server's database: workers on machines that see nothing of each other but the database.
 
 Another machine is a mount namespace in which the sweep's folder is an empty tmpfs: what is written
 there nobody else sees, and nothing of the sweep's is seen from there.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres import Server, free_port, serving
+from servers import Server, free_port, serving
 from sweeping import (
     FORKSERVER,
     command,
@@ -33,18 +33,13 @@ LEASE = "hydra.sweeper.lease=3"
 NAME = "hydra.sweeper.study_name=shared"
 
 
-@pytest.fixture
-def emptied(postgres: Server) -> Server:
-    """The server, without a study of an earlier test."""
-    postgres.empty()
-    return postgres
-
-
-@pytest.fixture(params=["direct", "proxy"])
-def database(request: pytest.FixtureRequest, emptied: Server) -> Iterator[Server]:
-    """The server, or a proxy before it."""
-    server = emptied
-    if request.param == "direct":
+@pytest.fixture(params=["postgres", "mariadb", "proxy"])
+def database(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server without a study of an earlier test, or a proxy before one."""
+    proxied = request.param == "proxy"
+    server = request.getfixturevalue("postgres" if proxied else request.param)
+    server.empty()
+    if not proxied:
         yield server
         return
     with serving(server) as server.address:
@@ -187,9 +182,10 @@ def test_a_database_that_stands_still_longer_than_the_lease_costs_nothing(
 
 
 def test_a_proxy_that_is_killed_and_started_again_costs_nothing(
-    emptied: Server, tmp_path: Path, running: list[subprocess.Popen[bytes]]
+    postgres: Server, tmp_path: Path, running: list[subprocess.Popen[bytes]]
 ) -> None:
-    server = emptied
+    server = postgres
+    server.empty()
     folder, trace, port = tmp_path / "sweep", tmp_path / "trace", free_port()
     server.address = f"grpc://127.0.0.1:{port}"
     given = settings(server, trace, 30, 0.2)
