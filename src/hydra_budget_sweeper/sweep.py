@@ -1,29 +1,20 @@
 """The sweep from start to end: space, study, workers, results."""
 
 import os
-import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.config_loader import ConfigLoader
-from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException, ValidationError
-from optuna.study import StudyDirection
+from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.finals import Finals, fit_into_time, rules_of
+from hydra_budget_sweeper.finals import Finals, fit_into_time
 from hydra_budget_sweeper.folder import begin_in, in_resumed_folder, ownership
 from hydra_budget_sweeper.functions import NamedFunctions
-from hydra_budget_sweeper.hydra_errors import described
 from hydra_budget_sweeper.results.best import BEST, BestFile
 from hydra_budget_sweeper.results.command import setting
 from hydra_budget_sweeper.results.finalists import FinalistsMonitor, verdict
@@ -31,26 +22,18 @@ from hydra_budget_sweeper.results.leaderboard import Leaderboard, Winner, rank_w
 from hydra_budget_sweeper.results.progress import Monitor
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.results.screen import Screen
+from hydra_budget_sweeper.search import read_search
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.feasibility import Feasibility
-from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.space.limits import Limits, Violations
-from hydra_budget_sweeper.space.parse import PARAMS, parse_space
-from hydra_budget_sweeper.space.patterns import expand, missing_setting
-from hydra_budget_sweeper.space.points import read_point
-from hydra_budget_sweeper.space.space import Params, Space
 from hydra_budget_sweeper.storage_url import on_server
 from hydra_budget_sweeper.study.belonging import APART
 from hydra_budget_sweeper.study.finalists import (
-    Rules,
     Standing,
     finalists_of,
     open_finalists,
 )
 from hydra_budget_sweeper.study.identity import identity_of, open_study, seed_of
 from hydra_budget_sweeper.study.place import WORKERS, mark_of, place_of
-from hydra_budget_sweeper.study.rehearsal import rehearse
-from hydra_budget_sweeper.study.sampler import SeededSampler, recipe_of
+from hydra_budget_sweeper.study.sampler import SeededSampler
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
 from hydra_budget_sweeper.study.trials import note_of
@@ -118,27 +101,9 @@ class Sweep:
         self.presence = presence
         # First of all: what follows may take as long as its processes take to get ready.
         self.workers = Workers(settings.n_jobs, config, task, context, quiet=screen.live)
-        self.known = _known_settings(config)
-        params = expand(settings.params, self.known, PARAMS)
-        self.space = parse_space(params, arguments, self.known, context.config_loader)
-        if not self.space.axes and settings.custom_search_space is None:
-            raise SweepError(_nothing_to_search(config, context.config_loader))
-        self.known_points = [self._point(entry) for entry in settings.enqueue]
         functions = NamedFunctions(task, context)
-        limits, custom = settings.constraints, settings.custom_search_space
-        sampler = recipe_of(settings.sampler, functions)
-        self.constraints = Limits(functions.load(limits, "constraints") if limits else None, limits)
         self.on_end = [functions.load(name, "on_end") for name in settings.on_end]
-        self.example, self.composer = self._compose_example()
-        self.rules = self._rules()
-        rehearse(
-            sampler,
-            self.space,
-            settings.pruner,
-            [StudyDirection[name.upper()] for name in settings.directions],
-            limited=limits is not None,
-            choice=str(config.hydra.runtime.choices.get("hydra/sweeper/sampler")),
-        )
+        self.search = search = read_search(settings, arguments, config, context, functions)
         if settings.join and on_server(settings.storage):
             _check_named(self.folder, settings)
         with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
@@ -146,19 +111,19 @@ class Sweep:
             self.store = open_study(
                 self.place,
                 settings.directions,
-                identity_of(settings, self.space, self.base),
+                identity_of(settings, search.space, search.base),
                 settings.free_settings,
                 joining=settings.join,
             )
             if settings.metric_names:
                 self.store.name_metrics(settings.metric_names)
             self.finalists = self._finalists_in(self.store)
-        refuse_pickles(self.store, sampler, settings.trust_study)
+        refuse_pickles(self.store, search.sampler, settings.trust_study)
         # A storage of its own: an interrupt of the main thread must not leave it half-read.
         watched = self._open_store()
         beside = self._finalists_in(watched)
-        self.leaderboard = Leaderboard(self.folder, watched.study(), self.space, beside)
-        self.best_file = BestFile(self.folder, context.config_loader, config, self.composer)
+        self.leaderboard = Leaderboard(self.folder, watched.study(), search.space, beside)
+        self.best_file = BestFile(self.folder, context.config_loader, config, search.composer)
         self.monitor = Monitor(
             watched,
             self.run_id,
@@ -166,7 +131,7 @@ class Sweep:
             self.leaderboard,
             self.best_file,
             screen,
-            self.rules,
+            search.rules,
             self.workers.most,
         )
         self.finals_monitor: FinalistsMonitor | None = None
@@ -177,21 +142,16 @@ class Sweep:
             sweeper=presence.name,
             place=self.place,
             settings=settings,
-            space=self.space,
-            constraints=self.constraints,
-            extend=functions.load(custom, "custom_search_space") if custom else None,
+            space=search.space,
+            constraints=search.limits,
+            extend=search.extend,
             seed=seed,
-            sampler=SeededSampler(sampler, seed, self.space),
+            sampler=SeededSampler(search.sampler, seed, search.space),
             master=config,
-            example=self.example,
+            example=search.example,
             quiet=screen.live,
             apart=bool(mark_of(self.folder).get(APART)),
         )
-
-    def _point(self, entry: Any) -> Params:
-        if isinstance(entry, Mapping):
-            entry = expand(entry, self.known, "hydra.sweeper.enqueue")
-        return read_point(entry, self.space)
 
     def _open_store(self) -> StudyStore:
         return StudyStore(self.place.open_storage(), self.place.name)
@@ -240,38 +200,12 @@ class Sweep:
         self._call_on_end()
         return best
 
-    def _compose_example(self) -> tuple[tuple[str, ...], Composer]:
-        """Compose one candidate, so that a wrong key or value shows before anything starts."""
-        first: Params = {a.name: a.probes()[0] for a in self.space.axes}
-        overrides = self.space.overrides(self.space.without_inactive(first))
-        with self._told("a candidate"):
-            composer = Composer(self.context.config_loader, self.config)
-            self.base = composer.compose(overrides, 0).task
-        return tuple(overrides), composer
-
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Tell in a sentence why `what` cannot be composed."""
-        try:
-            yield
-        except (HydraException, OmegaConfBaseException) as error:
-            told = missing_setting(str(error), self.known) or _not_whole(error, self.space)
-            raise SweepError(f"Cannot compose {what}: {told or described(error)}") from None
-
-    def _rules(self) -> Rules | None:
-        """Hold the finalists' settings to a candidate."""
-        if not self.settings.finalists.count:
-            return None
-        rules = rules_of(self.settings, self.space, self.base)
-        with self._told("the finalists' runs"):
-            self.composer.compose(rules.applied(self.example, rules.first_seed), 0)
-        return rules
-
-    def _finalists_in(self, search: StudyStore) -> StudyStore | None:
+    def _finalists_in(self, store: StudyStore) -> StudyStore | None:
         """Open the finalists' study; what an earlier start found of them stands in any case."""
-        if self.rules is None:
-            return finalists_of(search)
-        return open_finalists(search, self.rules, joining=self.settings.join)
+        rules = self.search.rules
+        if rules is None:
+            return finalists_of(store)
+        return open_finalists(store, rules, joining=self.settings.join)
 
     def _standing(self) -> Standing:
         study, finished = self.store.study(), self.tally.finished
@@ -282,7 +216,12 @@ class Sweep:
     def _run_finalists(self) -> None:
         """Train the best again under other seeds, unless the time is up."""
         beside = self.leaderboard.finalists
-        if not self.rules or not self.finalists or not beside or not self._standing().missing:
+        if (
+            not self.search.rules
+            or not self.finalists
+            or not beside
+            or not self._standing().missing
+        ):
             return
         if self.monitor.seconds_to_timeout() < 0:
             return
@@ -312,28 +251,25 @@ class Sweep:
     def _enqueue(self) -> None:
         """Queue known points once: starting again adds only those that are new."""
         study = self.store.study()
-        for params in self.known_points:
+        for params in self.search.known_points:
             study.enqueue_trial(params, skip_if_exists=True)
 
     def _look_at_space(self) -> None:
         """Say which share of the space fits; refuse one that nothing fits."""
-        if not self.constraints or self.settings.custom_search_space is not None:
+        if not self.search.limits or self.search.extend is not None:
             return
-        if not self.space.axes or not self.settings.feasibility_samples:
+        if not self.search.space.axes or not self.settings.feasibility_samples:
             return
-        feasibility = Feasibility(self.space, self._judge)
+        feasibility = self.search.feasibility()
         share, looked_at = feasibility.share(self.settings.feasibility_samples)
         self.monitor.share_feasible = share
         log.info("%.1f %% of %d random candidates are within the limits", 100 * share, looked_at)
         if feasibility.n_unjudged:
             log.warning("%d cannot be judged: %s", feasibility.n_unjudged, feasibility.problem)
         if share == 0:
-            nearest = feasibility.nearest(self.known_points)
+            nearest = feasibility.nearest(self.search.known_points)
             if not nearest.fits:
                 raise SweepError(f"No candidate is within the limits: {nearest}.")
-
-    def _judge(self, overrides: Sequence[str]) -> Violations:
-        return self.constraints.judge(self.composer.compose(overrides, 0))
 
     def _is_done(self) -> bool:
         ended = self.store.stopped(self.run_id)
@@ -348,7 +284,7 @@ class Sweep:
     def _with_nearest(self, reason: str) -> str:
         if "over the limits" not in reason:
             return reason
-        nearest = Feasibility(self.space, self._judge).nearest(self.known_points)
+        nearest = self.search.feasibility().nearest(self.search.known_points)
         if nearest.fits:
             chosen = " ".join(f"{k}={v}" for k, v in nearest.params.items())
             return f"{reason}, though some fit, such as {chosen}. Enqueue one, or narrow the space."
@@ -422,7 +358,9 @@ class Sweep:
         for line in verdict(standing) if standing is not None else ():
             log.info("%s", line)
         best = winner.trial
-        params = " ".join(f"{k}={_brief(v)}" for k, v in self.space.decode(best.params).items())
+        params = " ".join(
+            f"{k}={_brief(v)}" for k, v in self.search.space.decode(best.params).items()
+        )
         if standing is None or standing.winner is None:
             what = "Best value" if len(best.values) == 1 else "First of the front"
             value = ", ".join(f"{value:.6g}" for value in best.values)
@@ -439,40 +377,6 @@ def _brief(value: Any) -> str:
 def _short(path: Path) -> str:
     """As one would type it from here."""
     return min(os.path.relpath(path), str(path), key=len)
-
-
-def _known_settings(config: DictConfig) -> dict[str, str]:
-    """Return what conditions may refer to beside searched parameters."""
-    task = config.copy()
-    with open_dict(task):
-        del task["hydra"]
-    known = {k: override_text(v) for k, v in flatten(task).items() if not isinstance(v, list)}
-    choices: Any = OmegaConf.to_container(config.hydra.runtime.choices, resolve=False)
-    known.update({str(group): str(choice) for group, choice in choices.items()})
-    return known
-
-
-def _nothing_to_search(config: DictConfig, loader: ConfigLoader) -> str:
-    groups = config.hydra.runtime.choices.items()
-    unset = [g for g, chosen in groups if chosen is None and not str(g).startswith("hydra/")]
-    options = [f"{g}={'|'.join(loader.get_group_options(g))}" for g in unset]
-    return (
-        f"There is nothing to search: {PARAMS} is empty, and no override lists values to try, such as "
-        "key=1,2 or key=interval(0,1)."
-        + (f" There may be some in {', '.join(options)}." if options else "")
-    )
-
-
-def _not_whole(error: Exception, space: Space) -> str | None:
-    """Say how to search a setting of whole numbers that was given an interval of all numbers."""
-    cause = error.__cause__
-    if not isinstance(cause, ValidationError) or "Integer" not in str(cause):
-        return None
-    for axis in space.axes:
-        if axis.key == cause.full_key and "interval(" in str(axis):
-            whole = re.sub(r"(interval\([^)]*\))", r"int(\1)", str(axis))
-            return f"{axis.key} takes whole numbers: {axis.key}={whole}, not {axis}."
-    return None
 
 
 def _check_named(folder: Path, settings: Settings) -> None:
