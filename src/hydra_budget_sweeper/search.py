@@ -15,13 +15,13 @@ from optuna.study import StudyDirection
 
 from hydra_budget_sweeper.compose import Composer, flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.feasibility import Feasibility
 from hydra_budget_sweeper.finals import rules_of
 from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.hydra_errors import described
+from hydra_budget_sweeper.limits import Limits, Violations
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.feasibility import Feasibility
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.space.limits import Limits, Violations
 from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
 from hydra_budget_sweeper.space.points import read_point

@@ -19,7 +19,7 @@ from injecting import bowl
 from sweeping import FORKSERVER, leaderboard, start, summary, traced, wait_for, worker_processes
 from test_full_disk import apart
 
-from hydra_budget_sweeper.space.limits import excess
+from hydra_budget_sweeper.limits import excess
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.workers import loop

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from hydra_budget_sweeper.errors import FunctionError, SweepError
-from hydra_budget_sweeper.space.feasibility import Feasibility
-from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.feasibility import Feasibility
+from hydra_budget_sweeper.limits import Limits
 from hydra_budget_sweeper.space.parse import parse_space
 
 SPACE = parse_space({"a": "range(0,10)", "b": "range(0,10)", "c": "choice(x,y)"}, [], {})

@@ -30,7 +30,7 @@ from sweeping import (
     wait_for,
 )
 
-from hydra_budget_sweeper.space.limits import Limits
+from hydra_budget_sweeper.limits import Limits
 from hydra_budget_sweeper.workers.worker import Worker
 
 X = "x=interval(-5,5)"

@@ -17,12 +17,12 @@ from hydra_budget_sweeper.results.leaderboard import Leaderboard
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.results.screen import Screen, duration
 from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.shown import shown
 from hydra_budget_sweeper.study.finalists import Rules
 from hydra_budget_sweeper.study.place import WORKERS
 from hydra_budget_sweeper.study.store import Stop, StudyStore
 from hydra_budget_sweeper.study.tally import N_LEADERS, Tally
 from hydra_budget_sweeper.study.trials import describe_failure, kind_of, note_of, title_of
-from hydra_budget_sweeper.workers.shown import shown
 
 _POLL_SECONDS = 0.5
 # Writing the files may take at most one part in this many of the time.

@@ -15,14 +15,14 @@ from optuna.trial import Trial, TrialState
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.files import described
-from hydra_budget_sweeper.space.limits import Violations, excess
+from hydra_budget_sweeper.limits import Violations, excess
+from hydra_budget_sweeper.shown import Shown
 from hydra_budget_sweeper.study.over_budget import told_over_budget
 from hydra_budget_sweeper.study.store import Stop
 from hydra_budget_sweeper.study.trials import Note, note_of, suggest
 from hydra_budget_sweeper.workers.claim import propose, retry_or_fail
 from hydra_budget_sweeper.workers.folders import make_folder
 from hydra_budget_sweeper.workers.session import Session
-from hydra_budget_sweeper.workers.shown import Shown
 from hydra_budget_sweeper.workers.signals import Requeue
 from hydra_budget_sweeper.workers.trial import Outcome, run_trial
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from optuna.trial import Trial
 
 from hydra_budget_sweeper.compose import Composer
+from hydra_budget_sweeper.limits import Limits
 from hydra_budget_sweeper.settings import Settings
-from hydra_budget_sweeper.space.limits import Limits
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.finalists import Run
 from hydra_budget_sweeper.study.place import WORKERS, StudyPlace

@@ -26,9 +26,9 @@ from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import FunctionError
 from hydra_budget_sweeper.files import of_full_disk
 from hydra_budget_sweeper.reporting import reporting_to
+from hydra_budget_sweeper.shown import Shown
 from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 from hydra_budget_sweeper.workers.session import Session
-from hydra_budget_sweeper.workers.shown import Shown
 
 log = logging.getLogger(__name__)
 

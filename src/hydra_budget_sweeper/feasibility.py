@@ -8,7 +8,7 @@ from time import monotonic
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.hydra_errors import described
-from hydra_budget_sweeper.space.limits import Violations, excess
+from hydra_budget_sweeper.limits import Violations, excess
 from hydra_budget_sweeper.space.space import Params, Space
 
 # From a candidate's overrides to its violations.
