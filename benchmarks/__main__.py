@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks._measure import REPOSITORY, RESULTS, markdown, parser, say
 
 NAMES = ("sweeper", "storages", "training", "looks", "endtoend", "pruning")
-REPLAYS = ("replay-mnist",)  # by benchmarks.tables.replay, of a table that takes hours to make
+# Of what takes hours to make: by benchmarks.tables.replay, by benchmarks.quantized.
+KEPT = ("replay-mnist", "quantized")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
 
@@ -41,7 +42,7 @@ def section(result: dict[str, Any]) -> str:
 
 def rewrite(page: str) -> str:
     """The page with every generated part made anew from its result file."""
-    for name in (*NAMES, *REPLAYS):
+    for name in (*NAMES, *KEPT):
         path = RESULTS / f"{name}.json"
         if path.exists():
             page = replace_part(page, name, section(json.loads(path.read_text())))
