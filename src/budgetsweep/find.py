@@ -103,11 +103,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_intermixed_args(argv)
     given = [*args.overrides, *_searchpath(args.config_dir)]
     plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, given)
+    from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
+
     try:
-        _search(plan)
-        _conclude(plan, _confirm(plan))
+        with terminate_as_interrupt():  # each step has its own way to end; this is for between them
+            _search(plan)
+            _conclude(plan, _confirm(plan))
     except UserError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        _say("Interrupted. The same command goes on.")
+        sys.exit(130)
 
 
 def _searchpath(config_dir: Path | None) -> list[str]:

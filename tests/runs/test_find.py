@@ -19,11 +19,18 @@ FIND = [
 ]  # fmt: skip
 
 
-def find(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FIND, "--folder", str(folder / "found"), *arguments], cwd=folder, capture_output=True,
-        text=True, timeout=400, env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*FIND, "--folder", str(folder / "found"), *arguments], cwd=folder, text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+def find(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = begin(folder, *arguments)
+    out, err = process.communicate(timeout=400)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def table(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -77,3 +84,13 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     assert again.returncode == 0, again.stderr
     assert {p: p.stat().st_mtime_ns for p in folder.glob("**/summary.json")} == before
     assert table(again) == table(done)
+
+    process = begin(tmp_path, *given)
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("3 of 3"):
+        assert process.poll() is None
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "Interrupted. The same command goes on."
+    assert "Traceback" not in told

@@ -28,6 +28,7 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
 
     Raises:
         UserError: a run cannot be trained, or its process was killed.
+        SystemExit: it was interrupted (code 130), which has been said.
     """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -67,7 +68,7 @@ def train(base: Path, runs: Mapping[str, Sequence[str]]) -> None:
                 raise UserError(f"{error} The same command goes on.") from None
             except KeyboardInterrupt:
                 print("Interrupted. The same command goes on.", file=sys.stderr)
-                raise
+                raise SystemExit(130) from None
             told += [job.return_value for job in done]
     if problems := [problem for problem in told if problem]:
         raise UserError(f"Training in {base} failed: {problems[0]}")
