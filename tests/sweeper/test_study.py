@@ -1,6 +1,7 @@
 """Whose a study is: one sweep's, in one folder, with one space and the same settings."""
 
 import shutil
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -192,6 +193,35 @@ def test_a_note_of_a_newer_version_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("module", "url", "advice"),
+    [
+        (
+            "psycopg",
+            "postgresql+psycopg://me@host/db",
+            ": pip install 'hydra-budget-sweeper[postgres]'",
+        ),
+        ("pymysql", "mysql+pymysql://me@host/db", ": pip install 'hydra-budget-sweeper[mysql]'"),
+        ("MySQLdb", "mysql://me@host/db", "write mysql+pymysql://..."),
+        ("psycopg2", "postgresql+psycopg2://me@host/db", "write postgresql+psycopg://..."),
+        ("grpc", "grpc://host:13000", ": pip install 'hydra-budget-sweeper[grpc]'"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_told_with_how_to_get_it(
+    module: str, url: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    proxy = "hydra_budget_sweeper.study.proxy"
+    if proxy in sys.modules:  # or what it has loaded would do
+        monkeypatch.delitem(sys.modules, proxy)
+        monkeypatch.delattr(proxy)
+    with pytest.raises(SweepError) as refused:
+        StudyPlace(tmp_path, url, "sweep").open_storage()
+    told = str(refused.value)
+    assert told.startswith(f"hydra.sweeper.storage={url} needs the module {module}")
+    assert told.endswith(advice)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "postgresql://me:hunter2@nowhere.invalid/db",
@@ -203,7 +233,7 @@ def test_a_note_of_a_newer_version_is_read(tmp_path: Path) -> None:
 )
 def test_passwords_of_a_storage_are_not_shown(tmp_path: Path, url: str) -> None:
     refused = sweep(tmp_path, X, f"hydra.sweeper.storage='{url}'", expect=1)
-    assert "Cannot open hydra.sweeper.storage=" in refused.stderr and "***" in refused.stderr
+    assert "hydra.sweeper.storage=" in refused.stderr and "***" in refused.stderr
     assert "nowhere.invalid/db" in refused.stderr
     assert "er2" not in refused.stdout + refused.stderr
     assert "er2" not in str(StudyPlace(tmp_path, url, "sweep"))

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from hydra_budget_sweeper.storage_url import dialect, without_password
+from hydra_budget_sweeper.storage_url import dialect, on_server, without_password
 from hydra_budget_sweeper.study.patience import insist, patient, told
 
 # What of SQLite passes by itself: held by another, or no room on the disk.
@@ -126,8 +126,10 @@ def reason_of(error: Exception, url: str) -> str:
     told = " ".join(without_password(str(original or cause), url).split())[:300]
     if not isinstance(cause, SQLAlchemyError) or original is None:
         return told
-    full = _sqlite_code(error) == sqlite3.SQLITE_FULL
-    advice = "Make room" if full else "Mend it, or put a copy back"
+    if _sqlite_code(error) == sqlite3.SQLITE_FULL:
+        advice = "Make room"
+    else:
+        advice = "Mend it" if on_server(url) else "Mend it, or put a copy back"
     return f"{told}. {advice}; then the same command goes on."
 
 

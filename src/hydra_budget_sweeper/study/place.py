@@ -18,7 +18,13 @@ from hydra_budget_sweeper.study.journal import journal_storage
 JOURNAL = "study.journal"
 WORKERS = ".workers"
 MARK = "study.json"  # in it: which study the folder belongs to
-_EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", PROXY: "grpc"}
+# By what a URL begins with: the scheme that names the driver of an extra, and that extra.
+_DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "postgres"),
+    "mysql": ("mysql+pymysql", "mysql"),
+    "mariadb": ("mariadb+pymysql", "mysql"),
+    PROXY: (PROXY, "grpc"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,9 @@ def open_url(url: str) -> BaseStorage:
         return optuna.storages.get_storage(url)
     except SweepError:
         raise
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(dialect(url))
-        mend = f"; pip install 'hydra-budget-sweeper[{extra}]'" if extra else ""
+    except ImportError as error:
         raise SweepError(
-            f"hydra.sweeper.storage={without_password(url)} needs the module {error.name}{mend}"
+            f"hydra.sweeper.storage={without_password(url)} needs {_missing(error, url)}"
         ) from None
     except Exception as error:
         from hydra_budget_sweeper.study.database import reason_of
@@ -72,6 +76,19 @@ def open_url(url: str) -> BaseStorage:
         raise SweepError(
             f"Cannot open hydra.sweeper.storage={without_password(url)}: {reason_of(error, url)}"
         ) from None
+
+
+def _missing(error: ImportError, url: str) -> str:
+    """Name the module that a storage lacks, and how to get one that will do."""
+    cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error  # Optuna's own
+    module = cause.name or str(cause)
+    scheme, extra = _DRIVERS.get(dialect(url), ("", ""))
+    if not extra:
+        return f"the module {module}."
+    install = f"pip install 'hydra-budget-sweeper[{extra}]'"
+    if scheme.rpartition("+")[2] in (module, PROXY):
+        return f"the module {module}: {install}"
+    return f"the module {module}. Install it, or {install} and write {scheme}://..."
 
 
 def server_lock(url: str, name: str) -> AbstractContextManager[None]:
