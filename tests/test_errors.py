@@ -97,7 +97,7 @@ def test_a_mistake_is_told_in_words(
 
 
 @pytest.mark.parametrize(("command", "line", "words"), cases("sweep"))
-@pytest.mark.by_default("sweep: nothing fits")
+@pytest.mark.by_default("sweep: nothing to search")
 def test_a_mistake_ends_a_sweep_before_it_trains(
     command: str, line: str, words: list[str], tmp_path: Path
 ) -> None:

@@ -208,6 +208,7 @@ def test_how_long_they_will_take() -> None:
     assert replace(rules, cost=2.5).seconds(trials, 3, 0) == 9 * 50 + 20
 
 
+@pytest.mark.slow
 def test_fewer_are_taken_where_the_time_is_short(tmp_path: Path) -> None:
     """Half of a round ranks nobody. Before them all wait, as each is said to take a thousand trials."""
     folder, trace = tmp_path / "s", tmp_path / "trace"
@@ -259,6 +260,7 @@ def test_the_timeout_ends_them_and_the_last_whole_round_counts(tmp_path: Path) -
     assert results(tmp_path)["best_mean"] == 0.375
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
     folder, trace = tmp_path / "s", tmp_path / "trace"
     asked = [*SPACE, COUNT, FORKSERVER, f"trace={trace}", "steps=4", "seconds=0.2", "hydra.sweeper.retry_overrides=['resume=true']"]  # fmt: skip

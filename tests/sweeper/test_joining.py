@@ -43,6 +43,7 @@ def starts(trace: Path) -> int:
     return sum(what == "start" for what, _, _ in traced(trace)) if trace.exists() else 0
 
 
+@pytest.mark.slow
 def test_a_joined_sweep_waits_without_workers_and_takes_over_from_the_dead(
     tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:

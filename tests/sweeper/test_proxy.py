@@ -67,6 +67,7 @@ def test_one_at_a_time(address: str) -> None:
     assert not open_url(address).get_all_studies()  # a lock leaves nothing behind
 
 
+@pytest.mark.slow
 def test_a_dead_holder_s_lock_is_taken_and_a_living_one_s_is_not(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_worker_whose_job_is_queued_again_goes_on_with_its_trial(
 
 
 @submitit
+@pytest.mark.slow
 def test_a_trial_that_no_job_has_time_for_fails(
     tmp_path: Path, running: list[subprocess.Popen]
 ) -> None:

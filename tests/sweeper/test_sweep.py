@@ -375,6 +375,7 @@ def test_a_worker_that_always_dies_fails_its_trial(tmp_path: Path) -> None:
     assert states(tmp_path)["FAIL"] == 1 and trial_folders(tmp_path) == {"0"}
 
 
+@pytest.mark.slow
 def test_timeout_ends_the_sweep_in_order(tmp_path: Path) -> None:
     out = sweep(tmp_path, X, "seconds=0.2", n_trials(1000), "hydra.sweeper.timeout=6")
     assert "hydra.sweeper.timeout=6 s is over" in out.stdout

@@ -120,6 +120,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "a run"
     process = subprocess.Popen(

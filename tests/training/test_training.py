@@ -735,6 +735,7 @@ def test_runs_below_a_shared_folder_compute_as_the_first_of_them(
     assert chosen("2/3", "trainer.precision=fp32") == Format("fp32", "channels_last")
 
 
+@pytest.mark.slow
 def test_formats_chosen_at_once_are_all_kept(tmp_path: Path) -> None:
     program = """
 import sys
