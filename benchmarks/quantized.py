@@ -67,7 +67,6 @@ def quantized(folders: Sequence[Path]) -> tuple[Any, Table]:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("folders", type=Path, nargs="+", help="of one network's runs each")
-    options.set_defaults(quick=False)
     chosen = options.parse_args(arguments)
     report = Report("quantized", argparse.Namespace(quick=False))
     report.add("quantized", *quantized(chosen.folders))

@@ -32,15 +32,23 @@ def free_port() -> int:
 class Server(ABC):
     """A database's server of its own on loopback."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        """Start it for the first time; `url` lacks the port."""
+    at: str  # the URL, but for its port
+    user: str  # of the system, for whom it runs where root starts it
+    driver: str
+    extra: str  # which brings the driver
+
+    def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
         self.log = folder / "log"
         self.port = free_port()
-        self.url = url.format(port=self.port)
+        self.url = self.at.format(port=self.port)
         self.address = self.url  # by which sweeps know it
         self.create()
         self.start()
+
+    @staticmethod
+    @abstractmethod
+    def is_installed() -> bool: ...
 
     @abstractmethod
     def create(self) -> None:
@@ -89,10 +97,8 @@ class Server(ABC):
 class Postgres(Server):
     """PostgreSQL."""
 
+    at = "postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     user, driver, extra = "postgres", "psycopg", "postgres"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "postgresql+psycopg://postgres@127.0.0.1:{port}/postgres")
 
     @staticmethod
     def is_installed() -> bool:
@@ -126,10 +132,8 @@ class Postgres(Server):
 class MariaDB(Server):
     """MariaDB, which speaks as MySQL does."""
 
+    at = "mysql+pymysql://root@127.0.0.1:{port}/test"
     user, driver, extra = "mysql", "pymysql", "mysql"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "mysql+pymysql://root@127.0.0.1:{port}/test")
 
     @staticmethod
     def is_installed() -> bool:
@@ -183,7 +187,7 @@ def serving(server: Server, port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def started(kind: type[Postgres] | type[MariaDB]) -> Iterator[Server]:
+def started(kind: type[Server]) -> Iterator[Server]:
     """Start a server in a folder of its own; skip the test where there is none to start."""
     hint = f"needs {kind.driver}: pip install 'budgetsweep[{kind.extra}]'"
     pytest.importorskip(kind.driver, reason=hint)

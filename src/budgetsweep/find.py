@@ -100,11 +100,11 @@ def seconds(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Take the steps that are not done yet; a person's mistake ends with one line."""
+    from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
+
     args = parser().parse_intermixed_args(argv)
     given = [*args.overrides, *_searchpath(args.config_dir)]
     plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, given)
-    from hydra_budget_sweeper.workers.signals import terminate_as_interrupt
-
     try:
         with terminate_as_interrupt():  # each step has its own way to end; this is for between them
             _search(plan)

@@ -86,9 +86,9 @@ def read_search(
     if not space.axes and custom is None:
         raise SweepError(_nothing_to_search(config, context.config_loader))
     known_points = [_point(entry, space, known) for entry in settings.enqueue]
-    limits = settings.constraints
     sampler = recipe_of(settings.sampler, functions)
-    judging = Limits(functions.load(limits, "constraints") if limits else None, limits)
+    named = settings.constraints
+    limits = Limits(functions.load(named, "constraints") if named else None, named)
     # One candidate is composed, so that a wrong key or value shows before anything starts.
     first: Params = {a.name: a.probes()[0] for a in space.axes}
     example = tuple(space.overrides(space.without_inactive(first)))
@@ -105,11 +105,21 @@ def read_search(
         space,
         settings.pruner,
         [StudyDirection[name.upper()] for name in settings.directions],
-        limited=limits is not None,
+        limited=bool(limits),
         choice=str(config.hydra.runtime.choices.get("hydra/sweeper/sampler")),
     )
     extend = functions.load(custom, "custom_search_space") if custom else None
-    return Search(space, known_points, judging, extend, sampler, composer, example, base, rules)
+    return Search(
+        space=space,
+        known_points=known_points,
+        limits=limits,
+        extend=extend,
+        sampler=sampler,
+        composer=composer,
+        example=example,
+        base=base,
+        rules=rules,
+    )
 
 
 def _point(entry: Any, space: Space, known: Mapping[str, str]) -> Params:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Server]:
     proxied = request.param == "proxy"
     server = request.getfixturevalue("postgres" if proxied else request.param)
     server.empty()
-    if not proxied:
-        yield server
-        return
-    with serving(server) as server.address:
+    with serving(server) if proxied else nullcontext(server.url) as server.address:
         yield server
     server.address = server.url
 

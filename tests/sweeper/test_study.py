@@ -201,7 +201,7 @@ def test_a_note_of_a_newer_version_is_read(tmp_path: Path) -> None:
             ": pip install 'hydra-budget-sweeper[postgres]'",
         ),
         ("pymysql", "mysql+pymysql://me@host/db", ": pip install 'hydra-budget-sweeper[mysql]'"),
-        ("MySQLdb", "mysql://me@host/db", "write mysql+pymysql://..."),
+        ("MySQLdb", "mysql://me:hunter2@host/db", "write mysql+pymysql://..."),
         ("psycopg2", "postgresql+psycopg2://me@host/db", "write postgresql+psycopg://..."),
         ("grpc", "grpc://host:13000", ": pip install 'hydra-budget-sweeper[grpc]'"),
     ],
@@ -217,7 +217,8 @@ def test_a_driver_that_is_not_installed_is_told_with_how_to_get_it(
     with pytest.raises(SweepError) as refused:
         StudyPlace(tmp_path, url, "sweep").open_storage()
     told = str(refused.value)
-    assert told.startswith(f"hydra.sweeper.storage={url} needs the module {module}")
+    shown = url.replace("hunter2", "***")
+    assert told.startswith(f"hydra.sweeper.storage={shown} needs the module {module}")
     assert told.endswith(advice)
 
 
@@ -227,13 +228,13 @@ def test_a_driver_that_is_not_installed_is_told_with_how_to_get_it(
         "postgresql://me:hunter2@nowhere.invalid/db",
         "postgresql//me:hunter2@nowhere.invalid/db",
         "nosuch+driver://me:hunter2@nowhere.invalid/db",
-        "mysql://nowhere.invalid/db?user=me&password=hunter2",
+        "mysql+pymysql://nowhere.invalid/db?user=me&password=hunter2",
         "postgresql://me:hun%74er2@@nowhere.invalid/db",
     ],
 )
 def test_passwords_of_a_storage_are_not_shown(tmp_path: Path, url: str) -> None:
     refused = sweep(tmp_path, X, f"hydra.sweeper.storage='{url}'", expect=1)
-    assert "hydra.sweeper.storage=" in refused.stderr and "***" in refused.stderr
+    assert "Cannot open hydra.sweeper.storage=" in refused.stderr and "***" in refused.stderr
     assert "nowhere.invalid/db" in refused.stderr
     assert "er2" not in refused.stdout + refused.stderr
     assert "er2" not in str(StudyPlace(tmp_path, url, "sweep"))
