@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from budgetsweep.config import CONF_DIR, Config, register, to_config
-from budgetsweep.data import Images, load, resolve
+from budgetsweep.data import Images, load, normalization, resolve
 from budgetsweep.data.augment import Augmentation
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.network.budget import enforce
@@ -102,6 +102,7 @@ def main(cfg: DictConfig) -> float:
     config.model, cost = enforce(config.model, config.data, config.budget)
     dataset = load(config.data)
     assert dataset.validation is not None
+    config.data = normalization(config.data, dataset.train.images)
     images = sample(dataset.validation, config.trainer.look_images, config.data.split_seed)
     seed_everything(config.seed, -1)
     # The same arithmetic for all; which is faster here does not matter to the result.

@@ -32,6 +32,7 @@ def sweep(options: argparse.Namespace, folder: Path, seed: int, networks: int) -
         f"hydra.sweeper.sampler.seed={options.draw}",
         "hydra/sweeper/pruner=none",
         "hydra.sweeper.on_end=[]",
+        "hydra.sweeper.finalists.count=0",
         f"hydra.sweeper.n_trials={networks}",
         f"hydra.sweeper.n_jobs={options.jobs}",
         f"hydra.sweep.dir='{folder}'",
