@@ -40,7 +40,7 @@ def found() -> Iterator[Found]:
     """The networks that were trained over seeds, the reference first."""
     known = json.loads((PUBLISHED / "reproduce" / "replication.json").read_text())
     yield Found("reference", REFERENCE, [run["test_accuracy"] for run in known["runs"]])
-    for path in sorted(PUBLISHED.glob("*-*/replication.json")):
+    for path in sorted(PUBLISHED.glob("*-*k/replication.json")):
         for name, runs in json.loads(path.read_text()).items():
             accuracies = [run["test_accuracy"] for run in runs]
             yield Found(name, runs[0]["parameters"], accuracies)

@@ -117,6 +117,12 @@ def test_half_go_on_to_more_seeds(
     assert {x: row["n"] for x, row in finalists(tmp_path / "s").items()} == expected
 
 
+def test_the_only_seed_is_not_said_to_have_chosen_rightly(tmp_path: Path) -> None:
+    out = sweep(tmp_path / "s", *SPACE, COUNT, "hydra.sweeper.finalists.seeds=[1]").stdout
+    assert "is the best of 8 finalists" in out and "Rank correlation of the single runs" in out
+    assert "By one seed alone" not in out
+
+
 def test_a_search_file_may_ask_for_them(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     sweep(

@@ -66,7 +66,7 @@ def verdict(standing: Standing) -> Iterator[str]:
         told = f": {best_single}" if best_single.n else ""
         place = finalists.index(best_single) + 1
         yield f"Trial {best_single.trial.number}, the best single run, comes to place {place}{told}"
-    told = f"By one seed alone another would have won in {standing.n_misled} of {winner.n} cases"
+    if winner.n > 1:  # its one seed alone has chosen it
+        yield f"By one seed alone another would have won in {standing.n_misled} of {winner.n} cases"
     if (rho := standing.rank_correlation) is not None:
-        told += f"; rank correlation of the single runs with the final order: {rho:.2f}"
-    yield told
+        yield f"Rank correlation of the single runs with the final order: {rho:.2f}"

@@ -30,8 +30,9 @@ def _misled(sweep: Sweep) -> str:
     status = sweep.results.status.get("finalists", {})
     wrong, rho, best = status.get("n_misled"), status.get("rank_correlation"), sweep.winner
     words = "More seeds are of those that went on."
-    if isinstance(wrong, int) and best and best.told.finalist:
-        of = count(best.told.finalist.n, "seed")
+    finalist = best and best.told.finalist
+    if isinstance(wrong, int) and finalist and finalist.n > 1:  # its one seed alone has chosen it
+        of = count(finalist.n, "seed")
         words += f" Another than the winner would have been chosen by {wrong} of {of} alone."
     if isinstance(rho, int | float):
         words += f" The places by the search's single runs correlate with these by {rho:.2f}."
