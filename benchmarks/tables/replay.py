@@ -254,7 +254,7 @@ def over_time(
         errors = np.array([[known[name](d, e).network.true() for e in SPENT] for d in draws])
         whole = whole if len(whole) else errors
         means = errors.mean(0)
-        enough = [e for e, mean in zip(SPENT, means, strict=True) if mean <= whole[:, -1].mean()]
+        enough = [e for e, mean in zip(SPENT, means, strict=True) if mean <= whole.mean(0)[-1]]
         reached = errors <= whole[:, -1:]
         first = np.where(reached.any(1), np.array(SPENT)[reached.argmax(1)], np.inf)
         times_taken = [

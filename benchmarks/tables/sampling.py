@@ -82,7 +82,7 @@ def fitted(name: str, fixed: Sequence[str]) -> Surrogate:
     networks = load(name)
     rows = [features(point(n.trainings[0]["settings"])) for n in networks]
     errors = [statistics.mean(len(t["errors"]) for t in n.trainings) / 10_000 for n in networks]
-    forest = RandomForestRegressor(300, min_samples_leaf=2, max_features=0.5, random_state=0)
+    forest = RandomForestRegressor(100, min_samples_leaf=2, max_features=0.5, random_state=0)
     model = make_pipeline(DictVectorizer(sparse=False), forest)
     unseen = cross_val_predict(model, rows, errors, cv=len(rows))
     trust = float(spearmanr(unseen, errors).statistic)
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("name", help="of the table")
     options.add_argument("fixed", nargs="*", help="key=value that all its networks have")
-    options.add_argument("--replays", type=int, default=200, help="of each sampler (200)")
+    options.add_argument("--replays", type=int, default=100, help="of each sampler (100)")
     chosen = options.parse_args(arguments)
     report = Report(f"sampling-{chosen.name}", argparse.Namespace(quick=False, **vars(chosen)))
     report.add("sampling", *compared(fitted(chosen.name, chosen.fixed), chosen.replays))
