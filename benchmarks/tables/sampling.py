@@ -56,7 +56,7 @@ def searched(overrides: Sequence[str]) -> Space:
 
 
 def features(params: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as they are; a word or a truth is a feature of its own."""
+    """Numbers and truths as they are; each word is a feature of its own."""
     return {
         key: float(value) if isinstance(value, int | float) else str(value)
         for key, value in params.items()
