@@ -247,12 +247,14 @@ def over_time(
     """
     draws = [drawn for of_table in drawn_from(networks, tables, times) for drawn in of_table]
     known = policies(measure)
+    errors_of = {
+        name: np.array([[known[name](d, e).network.true() for e in SPENT] for d in draws])
+        for name in OVER_TIME
+    }
+    whole = errors_of[OVER_TIME[0]]
     figures: dict[str, Any] = {}
     rows = []
-    whole = np.empty((0, 0))
-    for name in OVER_TIME:
-        errors = np.array([[known[name](d, e).network.true() for e in SPENT] for d in draws])
-        whole = whole if len(whole) else errors
+    for name, errors in errors_of.items():
         means = errors.mean(0)
         enough = [e for e, mean in zip(SPENT, means, strict=True) if mean <= whole.mean(0)[-1]]
         reached = errors <= whole[:, -1:]

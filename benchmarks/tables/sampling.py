@@ -55,14 +55,6 @@ def searched(overrides: Sequence[str]) -> Space:
     return parse_space(conf["hydra"]["sweeper"]["params"], overrides, {})
 
 
-def features(params: dict[str, Any]) -> dict[str, Any]:
-    """Numbers and truths as they are; each word is a feature of its own."""
-    return {
-        key: float(value) if isinstance(value, int | float) else str(value)
-        for key, value in params.items()
-    }
-
-
 @dataclass(frozen=True)
 class Surrogate:
     """A forest that tells the error of a candidate, 0 to 1; `trust` is its rank correlation with networks unseen."""
@@ -73,14 +65,14 @@ class Surrogate:
     networks: int
 
     def error(self, params: dict[str, Any]) -> float:
-        (predicted,) = self.model.predict([features(params)])
+        (predicted,) = self.model.predict([params])
         return float(predicted)
 
 
 def fitted(name: str, fixed: Sequence[str]) -> Surrogate:
     """The forest of a table whose networks were made with these overrides."""
     networks = load(name)
-    rows = [features(point(n.trainings[0]["settings"])) for n in networks]
+    rows = [point(n.trainings[0]["settings"]) for n in networks]
     errors = [statistics.mean(len(t["errors"]) for t in n.trainings) / 10_000 for n in networks]
     forest = RandomForestRegressor(100, min_samples_leaf=2, max_features=0.5, random_state=0)
     model = make_pipeline(DictVectorizer(sparse=False), forest)
@@ -114,8 +106,8 @@ def compared(surrogate: Surrogate, replays: int) -> tuple[Any, Table]:
         found = np.array(
             Parallel(n_jobs=WORKERS)(delayed(replayed)(surrogate, name, s) for s in range(replays))
         )
-        against = found[:, -1] - figures["random"][:, -1] if figures else found[:, -1] * 0
         figures[name] = found
+        against = (found - figures["random"])[:, -1]
         error = 1.96 * against.std(ddof=1) / len(against) ** 0.5
         means = [f"{mean:.2%}" for mean in found.mean(0)]
         difference = f"{100 * against.mean():+.3f} ± {100 * error:.3f}"
