@@ -46,7 +46,9 @@ def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     )  # fmt: skip
     try:
         assert server.stdout is not None
-        yield server.stdout.readline().split()[0], server
+        line = server.stdout.readline()
+        assert line, f"it ended before it said its address: {server.communicate()[1]}"
+        yield line.split()[0], server
     finally:
         server.kill()
         server.communicate()
