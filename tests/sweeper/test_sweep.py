@@ -156,7 +156,8 @@ def test_conditional_parameters_exist_only_under_their_choice(tmp_path: Path) ->
         "params:\n  shape: choice(small,big)\n  dropout: choice(null,0.1)\n"
         "  shape=big:\n    shape.slack: interval(1,2)\n"
     )
-    sweep(tmp_path / "s", "--config-dir", str(tmp_path / "conf"), "+space=nested", n_trials(8))
+    nested = "--config-dir", str(tmp_path / "conf"), "+space=nested"
+    sweep(tmp_path / "s", *nested, n_trials(8), SEEDED)
     shapes = {t.params["shape"] for t in study(tmp_path / "s").trials}
     assert shapes == {"small", "big"}
     for trial in study(tmp_path / "s").trials:
