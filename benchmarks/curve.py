@@ -40,7 +40,8 @@ def found() -> Iterator[Found]:
     """The networks that were trained over seeds, the reference first."""
     known = json.loads((PUBLISHED / "reproduce" / "replication.json").read_text())
     yield Found("reference", REFERENCE, [run["test_accuracy"] for run in known["runs"]])
-    for path in sorted(PUBLISHED.glob("*-*k/replication.json")):
+    paths = [p for kind in ("curve-*", "*-20k") for p in PUBLISHED.glob(f"{kind}/replication.json")]
+    for path in sorted(paths):
         for name, runs in json.loads(path.read_text()).items():
             accuracies = [run["test_accuracy"] for run in runs]
             yield Found(name, runs[0]["parameters"], accuracies)
@@ -63,8 +64,8 @@ def figure() -> go.Figure:
             error_y={"array": [m.high - m.mean for m in means], "thickness": 1.5},
             marker={"color": color, "size": 10},
         )  # fmt: skip
-    drawn.update_xaxes(type="log", title="parameters", tickvals=[1000, 2000, 5000, 10_000, 20_000])
-    drawn.update_yaxes(type="log", title="test error, %", tickvals=[0.4, 0.5, 1, 2, 5, 10])
+    drawn.update_xaxes(type="log", title="parameters", tickvals=[500, 1000, 2000, 5000, 10_000, 20_000])
+    drawn.update_yaxes(type="log", title="test error, %", tickvals=[0.4, 0.5, 1, 2, 5, 10, 20, 50])
     legend = {"orientation": "h", "y": 1.1}
     drawn.update_layout(template="plotly_white", legend=legend, margin={"t": 30, "r": 20, "b": 50})
     return drawn.update_layout(width=860, height=380)
