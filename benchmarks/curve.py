@@ -38,8 +38,9 @@ class Found(NamedTuple):
 
 def found() -> Iterator[Found]:
     """The networks that were trained over seeds, the reference first."""
-    known = json.loads((PUBLISHED / "reproduce" / "replication.json").read_text())
-    yield Found("reference", REFERENCE, [run["test_accuracy"] for run in known["runs"]])
+    for name, folder in (("reference", "reproduce"), ("smallest", "smallest")):
+        runs = json.loads((PUBLISHED / folder / "replication.json").read_text())["runs"]
+        yield Found(name, runs[0]["parameters"], [run["test_accuracy"] for run in runs])
     paths = [p for kind in ("curve-*", "*-20k") for p in PUBLISHED.glob(f"{kind}/replication.json")]
     for path in sorted(paths):
         for name, runs in json.loads(path.read_text()).items():
