@@ -65,8 +65,10 @@ def figure() -> go.Figure:
             error_y={"array": [m.high - m.mean for m in means], "thickness": 1.5},
             marker={"color": color, "size": 10},
         )  # fmt: skip
-    drawn.update_xaxes(type="log", title="parameters", tickvals=[500, 1000, 2000, 5000, 10_000, 20_000])
-    drawn.update_yaxes(type="log", title="test error, %", tickvals=[0.4, 0.5, 1, 2, 5, 10, 20, 50])
+    drawn.update_xaxes(
+        type="log", title="parameters", tickvals=[500, 1000, 2000, 5000, 10_000, 20_000]
+    )
+    drawn.update_yaxes(type="log", title="test error, %", tickvals=[0.4, 1, 2, 5, 10, 20, 50])
     legend = {"orientation": "h", "y": 1.1}
     drawn.update_layout(template="plotly_white", legend=legend, margin={"t": 30, "r": 20, "b": 50})
     return drawn.update_layout(width=860, height=380)
