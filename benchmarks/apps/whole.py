@@ -69,11 +69,15 @@ def measures(scores: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
+def halves(n: int) -> tuple[Tensor, ...]:
+    """The indices of n validation images in two random halves, the same for all networks."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0)).chunk(2)
+
+
 def judged(network: torch.nn.Module, validation: Images, config: Config) -> dict[str, Any]:
     """Each measure on the two halves of the validation images, as they are and augmented."""
     images, labels = to_unit(validation.images), validation.labels
-    half = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).chunk(2)
-    scores = scores_of(network, images, config)
+    scores, half = scores_of(network, images, config), halves(len(labels))
     found: dict[str, Any] = {"halves": [measures(scores[h], labels[h]) for h in half]}
     found["errors"] = (scores.argmax(1) != labels).nonzero().flatten().tolist()
     augment = Augmentation(type(config.augment)(**COPIED), config.data)

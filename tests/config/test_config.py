@@ -34,7 +34,7 @@ KEYS = {
     "augment": "flip flip_p rotation shift scale shear affine_p elastic elastic_points elastic_p fill crop crop_padding crop_p brightness brightness_p contrast contrast_p saturation saturation_p grey cutout cutout_p mixup mixup_p until",
     "optimizer": "name lr weight_decay momentum nesterov beta1 beta2 clip",
     "scheduler": "name warmup start_factor end_factor cycle_momentum step_epochs gamma",
-    "trainer": "epochs batch_size eval_batch_size label_smoothing class_weights ema device threads precision memory_format compile first_look look_images test progress tensorboard",
+    "trainer": "epochs batch_size eval_batch_size label_smoothing class_weights ema device threads precision memory_format compile first_look look_images look_ema test progress tensorboard",
     "teacher": "run weight temperature",
     "budget": "max_parameters max_macs max_weight_bytes max_activation_bytes bits min_receptive_field fit",
     "": "seed objectives target resume",

@@ -284,6 +284,28 @@ def test_a_look_is_at_the_network_not_at_its_average(tmp_path: Path) -> None:
     assert averaged == plain
 
 
+def test_a_look_may_be_at_an_average_of_its_own(tmp_path: Path) -> None:
+    plain = looked_at(tmp_path / "plain", "trainer.first_look=2")
+    averaged = looked_at(tmp_path / "averaged", "trainer.first_look=2", "trainer.look_ema=0.9")
+    assert [step for _, step in averaged] == [step for _, step in plain]
+    assert all(a != b for (a, _), (b, _) in zip(averaged, plain, strict=True))
+    assert same(weights(tmp_path / "averaged"), weights(tmp_path / "plain"))
+
+
+def test_an_interruption_changes_nothing_that_looks_tell(tmp_path: Path) -> None:
+    overrides = ["trainer.first_look=1", "trainer.look_ema=0.9"]
+    whole = looked_at(tmp_path / "whole", *overrides)
+
+    def interrupt(_: float, step: int) -> None:
+        if step == 9:  # in mid-epoch
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(small(*overrides), tmp_path / "broken", threads=1, report=interrupt)
+    resumed = looked_at(tmp_path / "broken", *overrides, "resume=true")
+    assert resumed == [(value, step) for value, step in whole if step > 6]
+
+
 def test_a_look_of_an_older_release_goes_on_in_the_columns_of_looks() -> None:
     epoch = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_accuracy": 0.9}
     look = {"epoch": 0.3, "train_loss": None, "val_loss": 0.7, "val_accuracy": 0.8}
@@ -361,17 +383,18 @@ def test_the_average_of_the_weights_is_kept_and_leaves_the_training_alone(tmp_pa
     assert not same(weights(tmp_path / "0"), weights(tmp_path / "0.9"))
 
 
-def test_the_average_is_exponential() -> None:
-    trainer = trainer_of(small("trainer.ema=0.9"))
+@pytest.mark.parametrize("setting", ["ema", "look_ema"])
+def test_an_average_is_exponential(setting: str) -> None:
+    trainer = trainer_of(small(f"trainer.{setting}=0.9"))
     network: Network = trainer.network  # type: ignore[assignment]
-    assert trainer.average is not None
     seen: list[Tensor] = []
     trainer.train_epoch(lambda _: seen.append(network.head[1].weight.detach().clone()))  # type: ignore[index]
     expected = seen[0]
     for n, value in enumerate(seen[1:], start=1):
         decay = min(0.9, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * value
-    averaged = trainer.average.module.head[1].weight.detach()
+    average = trainer.result if setting == "ema" else trainer.looked_at
+    averaged = average.head[1].weight.detach()  # type: ignore[index,union-attr]
     torch.testing.assert_close(averaged, expected)
 
 
@@ -589,7 +612,13 @@ def test_no_two_seeds_are_one_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "free", ["trainer.progress=false", "data.download=false", "data.root=elsewhere"]
+    "free",
+    [
+        "trainer.progress=false",
+        "data.download=false",
+        "data.root=elsewhere",
+        "trainer.look_ema=0.9",
+    ],
 )
 def test_settings_that_change_no_number_may_change(free: str, tmp_path: Path) -> None:
     first = run(small(), tmp_path, threads=1)

@@ -367,6 +367,13 @@ class TrainerConfig:
         "validation images, at most, by whose loss or accuracy a sweep compares its trials",
         ge=2,
     )
+    look_ema: float = setting(
+        0.0,
+        "decay, a step, of a moving average of the weights by which a sweep compares its trials while they "
+        "train, less at first; 0: by the weights as they are",
+        ge=0,
+        lt=1,
+    )
     test: bool | None = setting(
         None,
         "read the test set once, after the last epoch; null: in a single run, and in no sweep "

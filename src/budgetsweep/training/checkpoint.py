@@ -18,7 +18,7 @@ from budgetsweep.folders import CHECKPOINT
 _FREE = {
     "resume", "objectives", "target", "trainer.progress", "trainer.tensorboard", "data.root", "data.mirror",
     "data.download", "trainer.precision", "trainer.memory_format", "trainer.threads",
-    "trainer.compile", "trainer.first_look", "trainer.look_images", "trainer.test",
+    "trainer.compile", "trainer.first_look", "trainer.look_images", "trainer.look_ema", "trainer.test",
 }  # fmt: skip
 
 _ROWS = "model.layers."  # whose fields are null where nothing is said

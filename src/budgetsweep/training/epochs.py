@@ -113,10 +113,10 @@ class Run:
         self.report(found.accuracy if accuracy else found.loss, steps)
 
     def _look(self, epoch: int, step: int) -> Evaluation:
-        """By the network, not its average: early on, that is little but the first weights."""
+        """By the network or its short average, not the kept one: early on, that lags far behind."""
         trainer = self.trainer
         return self._evaluated(
-            lambda: look(trainer.network, self._sample, trainer.config, trainer.fmt), epoch, step
+            lambda: look(trainer.looked_at, self._sample, trainer.config, trainer.fmt), epoch, step
         )
 
     def _evaluated(self, evaluation: Callable[[], Evaluation], epoch: int, step: int) -> Evaluation:

@@ -104,6 +104,8 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     if config.trainer.batch_size > len(dataset.train):
         told = "trainer.batch_size=%d is more than the %d training images: an epoch is one step"
         log.warning(told, config.trainer.batch_size, len(dataset.train))
+    if report is None:
+        config.trainer.look_ema = 0.0  # nobody will look
     trainer = _trainer(config, folder, dataset, device, state)
     clock, rows = Clock(), list[dict[str, Any]]()
     if state:

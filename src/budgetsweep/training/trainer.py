@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,9 +58,8 @@ class Trainer:
             epochs=config.trainer.epochs,
             steps_per_epoch=self.steps_per_epoch,
         )
-        self.average: AveragedModel | None = None
-        if config.trainer.ema:
-            self.average = AveragedModel(self.network, multi_avg_fn=self._blend, use_buffers=True)
+        self.average = self._averaged(config.trainer.ema)
+        self.look_average = self._averaged(config.trainer.look_ema)
         self.epoch = 0
         self._logits: Callable[[Tensor], Tensor] = self.network.logits
         if config.trainer.compile:
@@ -71,6 +71,11 @@ class Trainer:
     def result(self) -> nn.Module:
         """The network to evaluate and keep: the average of the weights, where there is one."""
         return self.average.module if self.average else self.network
+
+    @property
+    def looked_at(self) -> nn.Module:
+        """What an early look judges: a short average of the weights, where there is one."""
+        return self.look_average.module if self.look_average else self.network
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch of normalized, augmented images (B, C, S, S) and labels as `augment` gives them."""
@@ -135,17 +140,26 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip)
         self.optimizer.step()
         self.scheduler.step()
-        if self.average:
-            self.average.update_parameters(self.network)
+        for average in (self.average, self.look_average):
+            if average:
+                average.update_parameters(self.network)
 
-    def _blend(self, average: Tensors, now: Tensors, updates: Tensor | int) -> None:
+    def _averaged(self, decay: float) -> AveragedModel | None:
+        """A moving average of the network's weights; None without a decay."""
+        if not decay:
+            return None
+        return AveragedModel(
+            self.network, multi_avg_fn=partial(self._blend, decay), use_buffers=True
+        )
+
+    def _blend(self, most: float, average: Tensors, now: Tensors, updates: Tensor | int) -> None:
         """Move the average towards the weights as they are, fast at first.
 
         As TensorFlow's ExponentialMovingAverage with `num_updates`, and timm: the decay is at most
         (1 + n) / (10 + n) after n steps, or a short run would keep much of its first weights.
         """
         n = self.scheduler.last_epoch - 1  # not `updates`, for which a GPU would be waited for
-        decay = min(self.config.trainer.ema, (1 + n) / (10 + n))
+        decay = min(most, (1 + n) / (10 + n))
         get_ema_multi_avg_fn(decay)(average, now, updates)
 
     def _refuse_divergence(self, losses: Tensor) -> None:
@@ -172,6 +186,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict()["last_epoch"],
             "average": self.average.state_dict() if self.average else None,
+            "look_average": self.look_average.state_dict() if self.look_average else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -183,6 +198,10 @@ class Trainer:
         self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         if self.average:
             self.average.load_state_dict(state["average"])
+        if self.look_average and state.get(
+            "look_average"
+        ):  # else it begins anew from these weights
+            self.look_average.load_state_dict(state["look_average"])
 
 
 def _class_weights(config: Config, labels: Tensor) -> Tensor | None:
