@@ -29,7 +29,7 @@ from benchmarks.tables.make import TABLES
 MOST = 400  # networks that a replay may draw
 MEASURES = ("loss", "fitted_loss", "soft_error", "error")
 SPENT = (12, 24, 36, 48, 72, 96, 144)  # epochs; the last are 24 whole trainings
-OVER_TIME = (  # the first is what others are held to
+OVER_TIME = (  # the first, all whole, is what others are held to
     "none",
     "median, by error",
     "hyperband from 15, by error",
@@ -238,7 +238,7 @@ def pruning(
 
 
 def over_time(
-    networks: Sequence[Network], tables: int, times: int, measure: str
+    networks: Sequence[Network], tables: int, times: int, compared: Mapping[str, Policy]
 ) -> tuple[Any, Table]:
     """How good what a policy returns is after so many epochs, and when as good as after 24 whole trainings.
 
@@ -246,12 +246,11 @@ def over_time(
     end, of the same draws; so the first policy has such times, too.
     """
     draws = [drawn for of_table in drawn_from(networks, tables, times) for drawn in of_table]
-    known = policies(measure)
     errors_of = {
-        name: np.array([[known[name](d, e).network.true() for e in SPENT] for d in draws])
-        for name in OVER_TIME
+        name: np.array([[policy(d, e).network.true() for e in SPENT] for d in draws])
+        for name, policy in compared.items()
     }
-    whole = errors_of[OVER_TIME[0]]
+    whole = next(iter(errors_of.values()))
     figures: dict[str, Any] = {}
     rows = []
     for name, errors in errors_of.items():
@@ -311,7 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "pruning",
         *pruning(networks, options.epochs, options.tables, options.times, options.measure),
     )
-    report.add("over_time", *over_time(networks, options.tables, options.times, options.measure))
+    known = policies(options.measure)
+    compared = {name: known[name] for name in OVER_TIME}
+    report.add("over_time", *over_time(networks, options.tables, options.times, compared))
     report.close()
 
 
