@@ -158,14 +158,14 @@ def told(
     return figures, table(title, ["look by", *(f"after {step} steps" for step in STEPS)], rows)
 
 
-def held_to(looks: dict[str, list[dict[str, float]]], signal: str, policy: Policy) -> Policy:
+def by_signal(looks: dict[str, list[dict[str, float]]], signal: str, policy: Policy) -> Policy:
     """The policy, told by this signal of the other training in place of the table's own looks."""
 
     def told_by(network: Network) -> Network:
-        seen = [{"step": at["step"], "accuracy": 1 - at[signal]} for at in looks[network.name]]
+        early = [{"step": at["step"], "accuracy": 1 - at[signal]} for at in looks[network.name]]
         first, *others = network.trainings
         end = first["looks"][-1]
-        return replace(network, trainings=[{**first, "looks": [*seen, end]}, *others])
+        return replace(network, trainings=[{**first, "looks": [*early, end]}, *others])
 
     known: dict[str, Network] = {}
 
@@ -188,7 +188,7 @@ def policies(looks: dict[str, list[dict[str, float]]]) -> dict[str, Policy]:
         plain[f"all to {step}, then the best 4"] = short_then_best(step, 4, "error", "error")
     for name, policy in plain.items():
         for signal in ("error", f"error{CHOSEN}"):
-            found[f"{name}, by {SIGNALS[signal]}"] = held_to(looks, signal, policy)
+            found[f"{name}, by {SIGNALS[signal]}"] = by_signal(looks, signal, policy)
     return found
 
 
