@@ -198,10 +198,9 @@ class Trainer:
         self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         if self.average:
             self.average.load_state_dict(state["average"])
-        if self.look_average and state.get(
-            "look_average"
-        ):  # else it begins anew from these weights
-            self.look_average.load_state_dict(state["look_average"])
+        looked = state.get("look_average")  # None: it begins anew from these weights
+        if self.look_average and looked:
+            self.look_average.load_state_dict(looked)
 
 
 def _class_weights(config: Config, labels: Tensor) -> Tensor | None:
