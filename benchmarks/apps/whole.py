@@ -19,6 +19,7 @@ from budgetsweep.data import Images, load, normalization, resolve
 from budgetsweep.data.augment import Augmentation
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.network.budget import enforce
+from budgetsweep.network.cost import Cost
 from budgetsweep.network.factory import build_model
 from budgetsweep.training.device import keep_memory, seed_everything
 from budgetsweep.training.early_looks import look, sample
@@ -40,6 +41,22 @@ class Recorder(Trainer):
         loss = super()._loss(images, labels)
         self.total += float(loss.detach())
         return loss
+
+
+def prepared(config: Config) -> tuple[Recorder, Cost, Images]:
+    """A training on one thread before its first step, what its network costs, and the validation images."""
+    keep_memory()
+    torch.set_num_threads(1)
+    config.data = resolve(config.data)
+    config.model, cost = enforce(config.model, config.data, config.budget)
+    dataset = load(config.data)
+    assert dataset.validation is not None
+    config.data = normalization(config.data, dataset.train.images)
+    seed_everything(config.seed, -1)
+    # The same arithmetic for all; which is faster here does not matter to the result.
+    fmt = Format(precision=config.trainer.precision, memory_format="channels_last")
+    model, cpu = build_model(config.model, config.data), torch.device("cpu")
+    return Recorder(model, config, dataset.train, cpu, fmt), cost, dataset.validation
 
 
 def look_after(step: int, steps_per_epoch: int) -> bool:
@@ -99,25 +116,15 @@ def judged(network: torch.nn.Module, validation: Images, config: Config) -> dict
 )
 def main(cfg: DictConfig) -> float:
     """Write whole.json; return the validation loss."""
-    config, cpu = to_config(cfg), torch.device("cpu")
-    keep_memory()
-    torch.set_num_threads(1)
-    config.data = resolve(config.data)
-    config.model, cost = enforce(config.model, config.data, config.budget)
-    dataset = load(config.data)
-    assert dataset.validation is not None
-    config.data = normalization(config.data, dataset.train.images)
-    images = sample(dataset.validation, config.trainer.look_images, config.data.split_seed)
-    seed_everything(config.seed, -1)
-    # The same arithmetic for all; which is faster here does not matter to the result.
-    fmt = Format(precision=cfg.trainer.precision, memory_format="channels_last")
-    trainer = Recorder(build_model(config.model, config.data), config, dataset.train, cpu, fmt)
+    config = to_config(cfg)
+    trainer, cost, validation = prepared(config)
+    images = sample(validation, config.trainer.look_images, config.data.split_seed)
     steps, looks, start = trainer.steps_per_epoch, list[dict[str, float]](), time.perf_counter()
 
     def after_step(step: int) -> None:
         at = trainer.epoch * steps + step
         if look_after(at, steps):
-            seen = look(trainer.network, images, config, fmt)
+            seen = look(trainer.network, images, config, trainer.fmt)
             train_loss = round(trainer.total / at, 5)  # mean of all so far
             looks.append(
                 {"step": at, "loss": round(seen.loss, 5), "accuracy": round(seen.accuracy, 4),
@@ -127,7 +134,7 @@ def main(cfg: DictConfig) -> float:
     for _ in range(config.trainer.epochs):
         trainer.train_epoch(after_step)
     seconds = time.perf_counter() - start
-    found = judged(trainer.result, dataset.validation, config)
+    found = judged(trainer.result, validation, config)
     content = {
         "overrides": list(HydraConfig.get().overrides.task),
         "seed": config.seed,

@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-import torch
 from hydra import compose, initialize_config_dir
 from joblib import Parallel, delayed
 from scipy.stats import spearmanr
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks._measure import Report, Table, say, table
-from benchmarks.apps.whole import Recorder, halves
+from benchmarks.apps.whole import halves, prepared
 from benchmarks.tables.make import TABLES, rounded
 from benchmarks.tables.replay import (
     Network,
@@ -39,13 +38,7 @@ from benchmarks.tables.replay import (
     short_then_best,
 )
 from budgetsweep.config import CONF_DIR, Config, register, to_config
-from budgetsweep.data import load as load_data
-from budgetsweep.data import normalization, resolve
-from budgetsweep.network.budget import enforce
-from budgetsweep.network.factory import build_model
-from budgetsweep.training.device import keep_memory, seed_everything
 from budgetsweep.training.early_looks import look
-from budgetsweep.training.number_format import Format
 
 STEPS = (135, 270, 429, 810, 1215)  # of looks; the last ends a training
 DECAYS = (0.9, 0.97, 0.99, 0.995)  # of the averages, a step
@@ -71,19 +64,9 @@ def composed(network: Network, seed: int, overrides: Sequence[str]) -> Config:
 
 def seen(network: Network, config: Config) -> dict[str, Any]:
     """The looks at one network in training."""
-    keep_memory()
-    torch.set_num_threads(1)
-    config.data = resolve(config.data)
-    config.model, cost = enforce(config.model, config.data, config.budget)
+    trainer, cost, validation = prepared(config)
     assert cost.parameters == network.trainings[0]["parameters"], network.name
-    dataset = load_data(config.data)
-    assert dataset.validation is not None
-    config.data = normalization(config.data, dataset.train.images)
-    images = dataset.validation[halves(len(dataset.validation))[0]]
-    seed_everything(config.seed, -1)
-    fmt = Format(precision=config.trainer.precision, memory_format="channels_last")
-    model, cpu = build_model(config.model, config.data), torch.device("cpu")
-    trainer = Recorder(model, config, dataset.train, cpu, fmt)
+    images = validation[halves(len(validation))[0]]
     averages = {
         d: AveragedModel(trainer.network, multi_avg_fn=get_ema_multi_avg_fn(d)) for d in DECAYS
     }
@@ -100,7 +83,7 @@ def seen(network: Network, config: Config) -> dict[str, Any]:
             found = {"step": at, "train_loss": trainer.total / at}
             judged = {"": trainer.network, **{str(d): a.module for d, a in averages.items()}}
             for name, weights in judged.items():
-                evaluation = look(weights, images, config, fmt)
+                evaluation = look(weights, images, config, trainer.fmt)
                 found |= {f"loss{name}": evaluation.loss, f"error{name}": 1 - evaluation.accuracy}
             looks.append(found)
         if at == STEPS[-1]:

@@ -394,6 +394,7 @@ def test_an_average_is_exponential(setting: str) -> None:
         decay = min(0.9, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * value
     average = trainer.result if setting == "ema" else trainer.looked_at
+    assert average is not network
     averaged = average.head[1].weight.detach()  # type: ignore[index,union-attr]
     torch.testing.assert_close(averaged, expected)
 
