@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from typing import Any
 
 import hydra
 import torch
@@ -18,7 +19,8 @@ def main(cfg: DictConfig) -> float:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
-    network = make_network({name: row.width for name, row in cfg.model.layers.items()})
+    widths = {name: row.width for name, row in cfg.model.layers.items()}
+    network = make_network(widths)
     if sum(p.numel() for p in network.parameters()) > cfg.max_parameters:
         trace(cfg, "over_budget")
         return math.inf
@@ -26,11 +28,11 @@ def main(cfg: DictConfig) -> float:
     settings = Settings(epochs=cfg.epochs, loader_workers=cfg.loader_workers)
     loaders = make_loaders(cfg.root, indices[0].tolist(), indices[1].tolist(), settings)
     loss = train(network, loaders, settings)
-    trace(cfg, "trained", value=loss)
+    trace(cfg, "trained", value=loss, widths=widths)
     return loss
 
 
-def trace(cfg: DictConfig, what: str, **more: float) -> None:
+def trace(cfg: DictConfig, what: str, **more: Any) -> None:
     """Note what became of a trial, and when."""
     if cfg.trace is None:
         return
