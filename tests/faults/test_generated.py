@@ -27,7 +27,7 @@ ROW = st.fixed_dictionaries(
         "stride": st.sampled_from([1, 1, 1, 2]),
         "dilation": st.sampled_from([1, 1, 2]),
         "groups": st.sampled_from([1, 1, 1, 2]),
-        "conv": st.sampled_from(["standard", "standard", "separable"]),
+        "conv": st.sampled_from(["standard", "standard", "separable", "separable_linear"]),
         "block": st.sampled_from(["conv", "conv", "basic", "inverted"]),
         "expand": st.sampled_from([1, 2, 3.5]),
         "squeeze_excite": st.sampled_from([0, 0, 0.25, 1]),

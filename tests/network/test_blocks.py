@@ -123,6 +123,21 @@ def test_a_separable_row_has_norm_and_activation_twice() -> None:
     torch.testing.assert_close(ours(x), theirs(x))
 
 
+@pytest.mark.parametrize("order", ["conv_norm_act", "conv_act_norm", "norm_act_conv"])
+def test_a_linear_separable_row_has_nothing_between_its_two_convolutions(order: str) -> None:
+    ours = one_row(LayerConfig(width=6, conv="separable_linear", order=order))
+    around = {"norm": nn.BatchNorm2d(3 if order == "norm_act_conv" else 6), "act": nn.ReLU()}
+    pair = [
+        nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False),
+        nn.Conv2d(3, 6, 1, bias=order != "conv_norm_act"),
+    ]
+    steps = [pair if step == "conv" else [around[step]] for step in order.split("_")]
+    theirs = nn.Sequential(*(module for step in steps for module in step))
+    same_weights(ours, theirs)
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
 def test_squeeze_excite_is_torchvisions() -> None:
     ours = one_row(LayerConfig(width=8, squeeze_excite=0.25))
     theirs = nn.Sequential(

@@ -33,6 +33,8 @@ VARIANTS = {
     "only one row": [f"model.layers.{row}=null" for row in ("conv1", "squeeze", "conv2", "conv3", "conv4", "conv5")],
     "row added": ["+model.layers={conv6: {width: 12, kernel: 1}}"],
     "one separable row": ["model.layers.conv4.conv=separable"],
+    "linear separable rows": ["model=separable", "model.defaults.conv=separable_linear"],
+    "basic, linear separable, pre-activation": ["model=resnet8", "model.defaults.conv=separable_linear", "model.defaults.order=norm_act_conv"],
     "residual, same width": ["model.layers.conv3.residual=true", "model.layers.conv3.padding=1", "model.layers.conv3.width=16"],
     "residual, projected": ["model.layers.conv1.residual=true"],
     "residual, strided": ["model.layers.conv1.residual=true", "model.layers.conv1.stride=2", "model.layers.conv1.pool=1"],

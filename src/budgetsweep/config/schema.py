@@ -76,10 +76,11 @@ class LayerConfig(metaclass=ABCMeta):  # noqa: B024
         "and scaled widths stay multiples of it",
         ge=1,
     )
-    conv: Literal["standard", "depthwise", "separable"] | None = setting(
+    conv: Literal["standard", "depthwise", "separable", "separable_linear"] | None = setting(
         None,
-        "standard; depthwise: each channel by itself; or separable: depthwise k×k, then pointwise "
-        "1×1, each with norm and activation",
+        "standard; depthwise: each channel by itself; separable: depthwise k×k, then pointwise 1×1, "
+        "each with norm and activation (Howard et al. 2017); or separable_linear: the same with "
+        "nothing between the two (Chollet 2017)",
     )
     block: str | None = setting(
         None,
@@ -100,7 +101,8 @@ class LayerConfig(metaclass=ABCMeta):  # noqa: B024
     )
     bias: bool | None = setting(
         None,
-        "biases of the convolutions; null, in the defaults too: where no norm follows directly",
+        "biases of the convolutions; null, in the defaults too: where no norm follows directly, and not "
+        "between the two of separable_linear",
     )
     activation: str | None = setting(
         None, "the nonlinearity", choices=lambda: (*ACTIVATIONS, *Own().activations)

@@ -28,6 +28,8 @@ class Conv:
     groups: int = 1
     activates: bool = True
     gated: bool = False  # by squeeze-excite
+    bare: bool = False  # neither norm nor activation
+    bias: bool = True  # where the row leaves that open
 
     def size(self, size: int) -> int:
         """The side of the map that it makes of one of side `size`; 0 or less: none."""
@@ -47,21 +49,24 @@ def convolutions(row: LayerConfig, channels: int) -> list[Conv]:
         depthwise = replace(first, channels=inner, width=inner, groups=inner, gated=True)
         widen = [Conv(channels, inner)] if inner != channels else []
         return [*widen, depthwise, Conv(inner, width, activates=False)]
-    convs = _of_kind(row.conv, first)
+    convs = _of_kind(row, first)
     if row.block == "basic":
-        convs += _of_kind(row.conv, replace(first, channels=width, stride=1))
+        convs += _of_kind(row, replace(first, channels=width, stride=1))
     return [*convs[:-1], replace(convs[-1], gated=True)]
 
 
-def _of_kind(kind: str | None, conv: Conv) -> list[Conv]:
+def _of_kind(row: LayerConfig, conv: Conv) -> list[Conv]:
     depthwise = replace(conv, groups=conv.channels)
-    if kind == "depthwise":
+    pointwise = Conv(conv.channels, conv.width, groups=conv.groups)
+    if row.conv == "depthwise":
         return [depthwise]
-    if kind == "separable":
-        return [
-            replace(depthwise, width=conv.channels),
-            Conv(conv.channels, conv.width, groups=conv.groups),
-        ]
+    if row.conv == "separable":
+        return [replace(depthwise, width=conv.channels), pointwise]
+    if row.conv == "separable_linear":
+        # Nothing between the two; what the depthwise one adds, the pointwise one's bias can.
+        first = row.order == "norm_act_conv"
+        depthwise = replace(depthwise, width=conv.channels, bare=not first, bias=False)
+        return [depthwise, replace(pointwise, bare=first)]
     return [conv]
 
 
@@ -110,8 +115,10 @@ def _modules(conv: Conv, row: LayerConfig) -> Iterator[nn.Module]:
         if step == "conv":
             yield nn.Conv2d(
                 conv.channels, conv.width, conv.kernel, conv.stride, conv.padding, conv.dilation,
-                conv.groups, bias=row.bias is not False,
+                conv.groups, bias=conv.bias if row.bias is None else row.bias,
             )  # fmt: skip
+        elif conv.bare:
+            continue
         elif step == "norm" and row.norm != "none":
             before = row.order == "norm_act_conv"
             yield norm(row.norm or "", conv.channels if before else conv.width)
