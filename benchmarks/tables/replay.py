@@ -36,6 +36,7 @@ OVER_TIME = (  # the first, all whole, is what others are held to
     "asha from 135, 1 in 2, by error",
     "asha from 429, 1 in 2, by error",
     "asha from 1215, 1 in 2, by error",
+    "asha from a third, 1 in 2, by error",
     "asha from 429, 1 in 3, by training loss",
     "all to 135, then the best 4, by training loss",
 )
@@ -160,8 +161,10 @@ def told(at: Mapping[str, float], look: str) -> float:
     return 1 - at["accuracy"] if look == "error" else at[look]
 
 
-def asha(first: int, factor: int) -> Callable[[], optuna.pruners.BasePruner]:
-    return lambda: optuna.pruners.SuccessiveHalvingPruner(first, factor)
+def asha(
+    first: int | str, factor: int, skipped: int = 0
+) -> Callable[[], optuna.pruners.BasePruner]:
+    return lambda: optuna.pruners.SuccessiveHalvingPruner(first, factor, skipped)
 
 
 def policies(measure: str) -> dict[str, Policy]:
@@ -177,6 +180,9 @@ def policies(measure: str) -> dict[str, Policy]:
             for first in (15, 135, 429, 1_215):
                 name = f"asha from {first}, 1 in {factor}, by {words}"
                 found[name] = pruned_by(asha(first, factor), measure, look)
+        found[f"asha from a third, 1 in 2, by {words}"] = pruned_by(
+            asha("auto", 2, 5), measure, look
+        )
         for step in (135, 405, 1_215):
             name = f"all to {step}, then the best 4, by {words}"
             found[name] = short_then_best(step, 4, measure, look)

@@ -142,15 +142,48 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("search", sorted(p.stem for p in (CONF_DIR / "search").glob("*.yaml")))
 def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: str) -> None:
-    """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on."""
+    """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on; or a third of a training."""
     register()
     with hydra.initialize_config_dir(str(CONF_DIR)):
         cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
     sweeper = cfg.hydra.sweeper
     searched = str(OmegaConf.to_container(sweeper.params))
     first = sweeper.pruner.get("min_resource")
-    if first and ("optimizer.lr" in searched or "batch_size" in searched):
+    if first == "auto":
+        assert (
+            sweeper.pruner.reduction_factor**sweeper.pruner.min_early_stopping_rate > 30
+        )  # of 100
+    elif first and ("optimizer.lr" in searched or "batch_size" in searched):
         assert first >= 55_000 // cfg.trainer.batch_size
+
+
+@pytest.mark.parametrize("steps", [300, 3_000], ids=["short", "long"])
+@pytest.mark.parametrize("search", ["best", "stacks"])
+def test_the_worse_are_given_up_after_a_third_of_a_training_however_long(
+    search: str, steps: int
+) -> None:
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR)):
+        cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
+    made = hydra.utils.instantiate(
+        cfg.hydra.sweeper.pruner, _execution_whitelist_=["optuna.pruners.*"]
+    )
+    study = optuna.create_study(direction="maximize", pruner=made)
+
+    def trained_until(accuracy: float) -> int:
+        trial = study.ask()
+        for step in range(steps // 100, steps + 1, steps // 100):
+            trial.report(accuracy, step)
+            if trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                return step
+        study.tell(trial, accuracy)
+        return steps
+
+    assert trained_until(0.8) == steps, "nothing to compare with"
+    assert trained_until(0.9) == steps
+    assert 0.3 * steps <= trained_until(0.7) <= 0.35 * steps
+    assert trained_until(0.95) == steps
 
 
 @pytest.mark.slow
