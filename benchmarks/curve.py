@@ -52,7 +52,7 @@ def figure() -> go.Figure:
     drawn = go.Figure()
     drawn.add_scatter(
         x=list(PUBLIC), y=[100 - accuracy for accuracy, _ in PUBLIC.values()], mode="markers+text",
-        text=[who for _, who in PUBLIC.values()], textposition=[*["bottom center"] * 3, "top center"], name="by hand, as told",
+        text=[who for _, who in PUBLIC.values()], textposition=["top right", *["bottom center"] * 2, "top center"], name="by hand, as told",
         marker={"color": GREY, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
     )  # fmt: skip
     networks = list(found())
