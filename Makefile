@@ -67,7 +67,7 @@ dashboard: $(READY) ## optuna-dashboard on the newest sweep, or DIR=...; PORT=80
 	@$(NEEDS_SWEEP)
 	$(BUDGETSWEEP) dashboard "$(DIR)" --port $(PORT)
 
-bench: $(READY) ## all benchmarks, side by side in one go (about 70 minutes, on a quiet machine)
+bench: $(READY) ## all benchmarks, side by side in one go (about 100 minutes, on a quiet machine)
 	$(RUN) benchmarks $(ARGS)
 
 # A process a core, each on one thread. They start thousands of programs: without bytecode, which many containers

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks._measure import REPOSITORY, RESULTS, markdown, parser, say
 
-NAMES = ("sweeper", "storages", "training", "looks", "endtoend", "pruning")
+NAMES = ("sweeper", "storages", "training", "looks", "endtoend", "quality", "pruning")
 # Of what takes hours to make: by benchmarks.tables.replay, .early and .sampling, by benchmarks.quantized.
 KEPT = ("replay-mnist", "replay-fashion", "early-mnist", "sampling-fashion", "quantized")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"

@@ -1,10 +1,11 @@
 """The time to a network as good as the stock sweeper's: judged over seeds, not by the run that chose it.
 
-python -m benchmarks.quality --pairs 3
+python -m benchmarks.quality --turns 3
 
-A pair is two sweeps of the widths under 20,000 parameters, one after the other on the whole machine: the
+A turn is sweeps of the widths under 20,000 parameters, one after the other on the whole machine: the
 stock sweeper over the plain loop until it has trained `--trials` networks whole, then ours
-(search=shapes, the same widths at the full budget, pruned as by default) for a share of that time.
+(search=shapes, the same widths at the full budget) for a share of that time, once with its default
+pruner and once without any.
 What either would have returned at a time, the best of its runs until then, is trained again under
 fresh seeds by one and the same command, and judged by the test images, which no sweep reads.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from benchmarks._measure import (
+    RESULTS,
     Command,
     Report,
     Table,
@@ -44,6 +46,7 @@ CAREFUL = [
     "hydra.launcher.n_jobs=2",
     "hydra.sweeper.n_jobs=2",
 ]
+OURS = {"pruned as by default": [], "all whole": ["hydra/sweeper/pruner=none"]}
 SHARES = (0.1, 0.2, 0.5)  # of the stock's time, in the table
 FIRST_SEED = 100
 
@@ -64,26 +67,33 @@ class Returned:
 
 
 @dataclass
-class Pair:
-    """What the stock sweep returned at its end, and ours on the way."""
+class Sweep:
+    """One of ours."""
 
-    seconds: float  # of the stock sweep
-    stock: Returned
-    ours: list[Returned]
-    trained: int  # by ours, to the end or until given up
+    returned: list[Returned]  # in order of time
+    trained: int  # to the end or until given up
 
-    def reached(self) -> float:
-        """Seconds after which ours returns a network as good, and does so to the end; else infinity."""
+    def reached(self, loss: float) -> float:
+        """Seconds after which it returns a network as good, and does so to the end; else infinity."""
         after = math.inf
-        for found in reversed(self.ours):
-            if found.loss > self.stock.loss:
+        for found in reversed(self.returned):
+            if found.loss > loss:
                 break
             after = found.after
         return after
 
     def at(self, seconds: float) -> Returned | None:
-        """What ours would have returned then."""
-        return next((r for r in reversed(self.ours) if r.after <= seconds), None)
+        """What it would have returned then."""
+        return next((r for r in reversed(self.returned) if r.after <= seconds), None)
+
+
+@dataclass
+class Turn:
+    """What the stock sweeper returned at its end, and ours on the way."""
+
+    seconds: float  # of the stock sweep
+    stock: Returned
+    ours: dict[str, Sweep]
 
 
 def stock_sweep(bench: Bench, name: str) -> tuple[float, float, list[str]]:
@@ -95,14 +105,14 @@ def stock_sweep(bench: Bench, name: str) -> tuple[float, float, list[str]]:
     return outcome.seconds, outcome.best, network
 
 
-def our_sweep(bench: Bench, name: str, seconds: float) -> tuple[list[Returned], int]:
-    """What ours would have returned from when on, within these seconds, and how many it trained."""
+def our_sweep(bench: Bench, name: str, seconds: float, settings: Sequence[str]) -> Sweep:
+    """What ours would have returned from when on, within these seconds."""
     folder, options = bench.folder / name, bench.options
     sweep = SweepFolder(folder)
     command = [
         "-m", "budgetsweep.train", "--multirun", "search=shapes", *bench.data,
         f"hydra.sweep.dir='{folder}'", f"trainer.epochs={options.epochs}",
-        f"hydra.sweeper.n_trials={MANY}", f"hydra.sweeper.sampler.seed={options.seed}",
+        f"hydra.sweeper.n_trials={MANY}", f"hydra.sweeper.sampler.seed={options.seed}", *settings,
     ]  # fmt: skip
     with Command(command, folder, bench.cache) as running:
         running.watch(lambda: time.time() > running.started + seconds, math.inf)
@@ -113,7 +123,7 @@ def our_sweep(bench: Bench, name: str, seconds: float) -> tuple[list[Returned], 
             network = ["budget.fit=true", *widths(trial.folder)]
             found.append(Returned(trial.ended - running.started, network, trial.value, [], []))
     say(f"  {name}: {len(trained)} trained in {seconds:.0f} s, the best changed {len(found)} times")
-    return found, len(trained)
+    return Sweep(found, len(trained))
 
 
 def widths(folder: Path) -> list[str]:
@@ -140,14 +150,35 @@ def judge(bench: Bench, name: str, found: Returned) -> None:
     say(f"  {name}: test loss {found.loss:.4f}, by its one run {found.chosen_by:.4f}")
 
 
-def pair(bench: Bench, number: int) -> Pair:
-    """The stock sweep, then ours."""
-    seconds, best, network = stock_sweep(bench, f"stock-{number}")
-    theirs = Returned(seconds, network, best, [], [])
-    ours, trained = our_sweep(bench, f"ours-{number}", max(SHARES) * seconds)
-    for i, found in enumerate([theirs, *ours]):
-        judge(bench, f"judged-{number}-{i}", found)
-    return Pair(seconds, theirs, ours, trained)
+def turn(bench: Bench, number: int, last: Turn | None) -> Turn:
+    """The stock sweep, unless it is known, then what is not known of ours."""
+    if last is None:
+        seconds, best, network = stock_sweep(bench, f"stock-{number}")
+        last = Turn(seconds, Returned(seconds, network, best, [], []), {})
+        judge(bench, f"judged-{number}-stock", last.stock)
+    for i, (words, settings) in enumerate(OURS.items()):
+        if words not in last.ours:
+            seconds = max(SHARES) * last.seconds
+            last.ours[words] = sweep = our_sweep(bench, f"ours-{number}-{i}", seconds, settings)
+            for j, found in enumerate(sweep.returned):
+                judge(bench, f"judged-{number}-{i}-{j}", found)
+    return last
+
+
+def kept(options: argparse.Namespace) -> list[Turn]:
+    """The turns of the last result."""
+    turns = json.loads((RESULTS / "quality.json").read_text())["figures"]["turns"]
+    return [
+        Turn(
+            t["seconds"],
+            Returned(**t["stock"]),
+            {
+                words: Sweep([Returned(**r) for r in sweep["returned"]], sweep["trained"])
+                for words, sweep in t["ours"].items()
+            },
+        )
+        for t in turns[: options.turns]
+    ]
 
 
 def shown(found: Returned | None) -> str:
@@ -158,25 +189,27 @@ def shown(found: Returned | None) -> str:
     return f"{found.loss:.4f} (sd {deviation:.4f}), {100 * statistics.mean(found.accuracies):.2f} %"
 
 
-def as_table(options: argparse.Namespace, pairs: Sequence[Pair]) -> Table:
+def as_table(options: argparse.Namespace, turns: Sequence[Turn]) -> Table:
     rows = []
-    for number, found in enumerate(pairs):
-        reached = found.reached()
-        there = math.isfinite(reached)
+    for number, found in enumerate(turns):
         rows.append(
-            [
-                f"{number}",
-                f"{found.seconds:.0f}",
-                shown(found.stock),
-                *(shown(found.at(share * found.seconds)) for share in SHARES),
-                f"{reached:.0f}" if there else "not reached",
-                f"{reached / found.seconds:.2f}" if there else "",
-            ]
+            [f"{number}, stock", f"{found.seconds:.0f}", "", "", shown(found.stock), "", ""]
         )
+        for words, sweep in found.ours.items():
+            reached = sweep.reached(found.stock.loss)
+            there = math.isfinite(reached)
+            rows.append(
+                [
+                    f"{number}, ours, {words}",
+                    f"{max(SHARES) * found.seconds:.0f}",
+                    *(shown(sweep.at(share * found.seconds)) for share in SHARES),
+                    f"{reached:.0f}" if there else "not reached",
+                    f"{reached / found.seconds:.2f}" if there else "",
+                ]
+            )
     headings = [
-        "pair", "stock, s", "test loss of its network",
-        *(f"of ours after {share:g} of that time" for share in SHARES),
-        "ours as good from, s", "share",
+        "sweep", "s", *(f"test loss after {share:g} of the stock's time" for share in SHARES[:-1]),
+        f"at the end (ours: {max(SHARES):g} of it)", "as good from, s", "share",
     ]  # fmt: skip
     title = (
         f"{options.trials} whole trainings of {options.epochs} epochs by the stock sweeper, "
@@ -187,23 +220,21 @@ def as_table(options: argparse.Namespace, pairs: Sequence[Pair]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
+    last = kept(options) if options.go_on else []
     report = Report("quality", options)
-    pairs = []
+    turns = []
     with scratch() as folder:
         data = [
             *data_overrides(options),
             f"data.limit={options.images}",
             f"data.validation={options.validation}",
         ]
-        for number in range(options.pairs):
+        for number in range(options.turns):
             options.seed = number
             bench = Bench(options, folder, data)
             bench.write_indices()
-            pairs.append(pair(bench, number))
-            say(
-                f"pair {number}: as good after {pairs[-1].reached():.0f} s of {pairs[-1].seconds:.0f}"
-            )
-    report.add("pairs", [asdict(found) for found in pairs], as_table(options, pairs))
+            turns.append(turn(bench, number, last[number] if number < len(last) else None))
+    report.add("turns", [asdict(found) for found in turns], as_table(options, turns))
     report.close()
 
 
@@ -213,7 +244,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--validation", type=int, help="images (2,000)")
     options.add_argument("--epochs", type=int, help="of a trial (3)")
     options.add_argument("--trials", type=int, help="that the stock sweeper trains (24)")
-    options.add_argument("--pairs", type=int, help="of sweeps (3)")
+    options.add_argument("--turns", type=int, help="of all sweeps (3)")
+    options.add_argument("--go-on", action="store_true", help="keep the last result's sweeps")
     options.add_argument("--seeds", type=int, help="that judge a network (6)")
     options.add_argument("--timeout", type=float, default=1800, help="s, of one sweep")
     chosen = options.parse_args(arguments)
@@ -222,10 +254,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "validation": 2_000,
         "epochs": 3,
         "trials": 24,
-        "pairs": 3,
+        "turns": 3,
         "seeds": 6,
     }
-    quick = {"images": 640, "validation": 200, "epochs": 1, "trials": 2, "pairs": 1, "seeds": 2}
+    quick = {"images": 640, "validation": 200, "epochs": 1, "trials": 2, "turns": 1, "seeds": 2}
     return with_sizes(chosen, usual, quick)
 
 
