@@ -47,6 +47,9 @@ from hydra_budget_sweeper.space.patterns import expand
 
 MANY = 10_000  # trials to ask for; the sweep is ended when it has trained enough
 SWEEP_TIMEOUT = 1800.0
+CAREFUL = [  # as such a user sets the stock sweeper up
+    "threads=1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,14 @@ class Bench:
     options: argparse.Namespace
     folder: Path
     data: list[str]
+
+    @classmethod
+    def within(cls, folder: Path, options: argparse.Namespace) -> Bench:
+        """Its images chosen, the same for all sweeps."""
+        images = [f"data.limit={options.images}", f"data.validation={options.validation}"]
+        bench = cls(options, folder, [*data_overrides(options), *images])
+        bench.write_indices()
+        return bench
 
     @property
     def indices(self) -> Path:
@@ -148,17 +159,22 @@ def stock(bench: Bench, name: str, settings: Sequence[str]) -> Outcome:
     )
 
 
+def our_command(bench: Bench, folder: Path, *settings: str) -> list[str]:
+    """A sweep of ours that is ended from outside."""
+    return [
+        "-m", "budgetsweep.train", "--multirun", *bench.data, f"hydra.sweep.dir='{folder}'",
+        f"trainer.epochs={bench.options.epochs}", f"hydra.sweeper.n_trials={MANY}",
+        f"hydra.sweeper.sampler.seed={bench.options.seed}", *settings,
+    ]  # fmt: skip
+
+
 def ours(
     bench: Bench, name: str, target: float, patience: float, settings: Sequence[str] = ()
 ) -> Outcome:
     """Our sweeper over our training, until it has trained enough and, given `patience` seconds,
     reached the target."""
     options, folder = bench.options, bench.folder / name.replace(" ", "_").replace(",", "")
-    command = [
-        "-m", "budgetsweep.train", "--multirun", "search=widths", *bench.data,
-        f"hydra.sweep.dir='{folder}'", f"trainer.epochs={options.epochs}",
-        f"hydra.sweeper.n_trials={MANY}", f"hydra.sweeper.sampler.seed={options.seed}", *settings,
-    ]  # fmt: skip
+    command = our_command(bench, folder, "search=widths", *settings)
     sweep, progress = SweepFolder(folder), Progress(name, options.trials)
     deadline = time.time() + patience
 
@@ -222,13 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = Report("endtoend", options)
     outcomes: dict[str, Outcome] = {}
     with scratch() as folder:
-        data = [
-            *data_overrides(options),
-            f"data.limit={options.images}",
-            f"data.validation={options.validation}",
-        ]
-        bench = Bench(options, folder, data)
-        bench.write_indices()
+        bench = Bench.within(folder, options)
         try:
             if options.ours_only:
                 outcomes |= kept(options)
@@ -261,8 +271,7 @@ def run_stock(bench: Bench, workers: int, outcomes: dict[str, Outcome]) -> None:
     default = f"stock, one trial at a time, 2 threads, {workers} loader processes"
     settings = ["threads=2", f"loader_workers={workers}"]
     outcomes[default] = stock(bench, "stock, its defaults", settings)
-    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
-    careful = stock(bench, "stock, careful", ["threads=1", *joblib])
+    careful = stock(bench, "stock, careful", CAREFUL)
     outcomes["stock, joblib, 2 workers of 1 thread"] = careful
 
 

@@ -6,8 +6,9 @@ A turn is sweeps of the widths under 20,000 parameters, one after the other on t
 stock sweeper over the plain loop until it has trained `--trials` networks whole, then ours
 (search=shapes, the same widths at the full budget) for a share of that time, once with its default
 pruner and once without any.
-What either would have returned at a time, the best of its runs until then, is trained again under
-fresh seeds by one and the same command, and judged by the test images, which no sweep reads.
+What the stock returns at its end, and ours would have returned at any time, the best of the runs until
+then, is trained again under fresh seeds by one and the same command, and judged by the test images, which
+no sweep reads.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from benchmarks._measure import (
     Command,
     Report,
     Table,
-    data_overrides,
     parser,
     read_lines,
     run_command,
@@ -38,14 +38,8 @@ from benchmarks._measure import (
     with_sizes,
 )
 from benchmarks._trials import SweepFolder
-from benchmarks.endtoend import MANY, Bench, stock
+from benchmarks.endtoend import CAREFUL, Bench, our_command, stock
 
-CAREFUL = [
-    "threads=1",
-    "hydra/launcher=joblib",
-    "hydra.launcher.n_jobs=2",
-    "hydra.sweeper.n_jobs=2",
-]
 OURS = {"pruned as by default": [], "all whole": ["hydra/sweeper/pruner=none"]}
 SHARES = (0.1, 0.2, 0.5)  # of the stock's time, in the table
 FIRST_SEED = 100
@@ -107,13 +101,9 @@ def stock_sweep(bench: Bench, name: str) -> tuple[float, float, list[str]]:
 
 def our_sweep(bench: Bench, name: str, seconds: float, settings: Sequence[str]) -> Sweep:
     """What ours would have returned from when on, within these seconds."""
-    folder, options = bench.folder / name, bench.options
+    folder = bench.folder / name
     sweep = SweepFolder(folder)
-    command = [
-        "-m", "budgetsweep.train", "--multirun", "search=shapes", *bench.data,
-        f"hydra.sweep.dir='{folder}'", f"trainer.epochs={options.epochs}",
-        f"hydra.sweeper.n_trials={MANY}", f"hydra.sweeper.sampler.seed={options.seed}", *settings,
-    ]  # fmt: skip
+    command = our_command(bench, folder, "search=shapes", *settings)
     with Command(command, folder, bench.cache) as running:
         running.watch(lambda: time.time() > running.started + seconds, math.inf)
         trained = [t for t in sweep.trained() if t.ended <= running.started + seconds]
@@ -224,15 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = Report("quality", options)
     turns = []
     with scratch() as folder:
-        data = [
-            *data_overrides(options),
-            f"data.limit={options.images}",
-            f"data.validation={options.validation}",
-        ]
+        bench = Bench.within(folder, options)
         for number in range(options.turns):
-            options.seed = number
-            bench = Bench(options, folder, data)
-            bench.write_indices()
+            options.seed = number  # of the samplers
             turns.append(turn(bench, number, last[number] if number < len(last) else None))
     report.add("turns", [asdict(found) for found in turns], as_table(options, turns))
     report.close()

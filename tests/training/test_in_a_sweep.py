@@ -14,7 +14,7 @@ import hydra
 import optuna
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from budgetsweep.config import CONF_DIR, register
 from hydra_budget_sweeper import open_sweep
@@ -140,19 +140,23 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("search", sorted(p.stem for p in (CONF_DIR / "search").glob("*.yaml")))
-def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: str) -> None:
-    """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on; or a third of a training."""
+def searching(search: str) -> DictConfig:
+    """The configuration with a search, Hydra's own part too."""
     register()
     with hydra.initialize_config_dir(str(CONF_DIR)):
         cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
+    return cfg
+
+
+@pytest.mark.parametrize("search", sorted(p.stem for p in (CONF_DIR / "search").glob("*.yaml")))
+def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: str) -> None:
+    """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on; or a third of a training."""
+    cfg = searching(search)
     sweeper = cfg.hydra.sweeper
     searched = str(OmegaConf.to_container(sweeper.params))
     first = sweeper.pruner.get("min_resource")
-    if first == "auto":
-        assert (
-            sweeper.pruner.reduction_factor**sweeper.pruner.min_early_stopping_rate > 30
-        )  # of 100
+    if first == "auto":  # hundredths of a training
+        assert sweeper.pruner.reduction_factor**sweeper.pruner.min_early_stopping_rate > 30
     elif first and ("optimizer.lr" in searched or "batch_size" in searched):
         assert first >= 55_000 // cfg.trainer.batch_size
 
@@ -162,9 +166,7 @@ def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: s
 def test_the_worse_are_given_up_after_a_third_of_a_training_however_long(
     search: str, steps: int
 ) -> None:
-    register()
-    with hydra.initialize_config_dir(str(CONF_DIR)):
-        cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
+    cfg = searching(search)
     made = hydra.utils.instantiate(
         cfg.hydra.sweeper.pruner, _execution_whitelist_=["optuna.pruners.*"]
     )

@@ -64,9 +64,9 @@ def _of_kind(row: LayerConfig, conv: Conv) -> list[Conv]:
         return [replace(depthwise, width=conv.channels), pointwise]
     if row.conv == "separable_linear":
         # Nothing between the two; what the depthwise one adds, the pointwise one's bias can.
-        first = row.order == "norm_act_conv"
-        depthwise = replace(depthwise, width=conv.channels, bare=not first, bias=False)
-        return [depthwise, replace(pointwise, bare=first)]
+        before = row.order == "norm_act_conv"
+        depthwise = replace(depthwise, width=conv.channels, bare=not before, bias=False)
+        return [depthwise, replace(pointwise, bare=before)]
     return [conv]
 
 
