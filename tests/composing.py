@@ -15,12 +15,12 @@ MODELS = sorted(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
 
 
 @lru_cache
-def compose_raw(*overrides: str) -> DictConfig:
+def compose_raw(*overrides: str, return_hydra_config: bool = False) -> DictConfig:
     """What Hydra hands to the application. Shared between tests: do not change it."""
     register()
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF_DIR)):
-        return hydra.compose("config", overrides=list(overrides))
+        return hydra.compose("config", list(overrides), return_hydra_config)
 
 
 def compose(*overrides: str) -> Config:

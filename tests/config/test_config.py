@@ -41,11 +41,11 @@ KEYS = {
 }
 
 GROUPS = {
-    f"{group}={path.stem}": group
+    f"{group}={path.relative_to(CONF_DIR / group).with_suffix('')}": group
     for group in (
         "model", "data", "augment", "optimizer", "scheduler", "trainer", "budget", "search", "experiment",
     )
-    for path in sorted((CONF_DIR / group).glob("*.yaml"))
+    for path in sorted((CONF_DIR / group).rglob("*.yaml"))
 }  # fmt: skip
 
 
@@ -79,6 +79,14 @@ def test_every_experiment_composes_for_a_sweep(name: str) -> None:
     # Group overrides in an experiment hold, and a person's own come last.
     config = compose(f"experiment={name}", "trainer.epochs=3")
     assert config.trainer.epochs == 3
+
+
+@pytest.mark.parametrize("option", [s for s, g in GROUPS.items() if g in ("search", "experiment")])
+def test_any_sampler_and_pruner_goes_with_it(option: str) -> None:
+    others = "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=none"
+    sweeper = compose_raw(option, *others, return_hydra_config=True).hydra.sweeper
+    assert sweeper.sampler._target_.endswith("RandomSampler")
+    assert sweeper.pruner._target_.endswith("NopPruner")
 
 
 @pytest.mark.parametrize("search", [s for s in GROUPS if s.startswith("search=")])

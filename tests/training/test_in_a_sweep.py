@@ -14,9 +14,10 @@ import hydra
 import optuna
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from composing import compose_raw
+from omegaconf import OmegaConf
 
-from budgetsweep.config import CONF_DIR, register
+from budgetsweep.config import CONF_DIR
 from hydra_budget_sweeper import open_sweep
 
 TRAIN = [
@@ -140,18 +141,10 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def searching(search: str) -> DictConfig:
-    """The configuration with a search, Hydra's own part too."""
-    register()
-    with hydra.initialize_config_dir(str(CONF_DIR)):
-        cfg = hydra.compose("config", [f"search={search}"], return_hydra_config=True)
-    return cfg
-
-
 @pytest.mark.parametrize("search", sorted(p.stem for p in (CONF_DIR / "search").glob("*.yaml")))
 def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: str) -> None:
     """Early losses favour high rates. An epoch of MNIST: 55,000 images to train on; or a third of a training."""
-    cfg = searching(search)
+    cfg = compose_raw(f"search={search}", return_hydra_config=True)
     sweeper = cfg.hydra.sweeper
     searched = str(OmegaConf.to_container(sweeper.params))
     first = sweeper.pruner.get("min_resource")
@@ -166,7 +159,7 @@ def test_a_search_over_the_rate_decides_after_an_epoch_at_the_earliest(search: s
 def test_the_worse_are_given_up_after_a_third_of_a_training_however_long(
     search: str, steps: int
 ) -> None:
-    cfg = searching(search)
+    cfg = compose_raw(f"search={search}", return_hydra_config=True)
     made = hydra.utils.instantiate(
         cfg.hydra.sweeper.pruner, _execution_whitelist_=["optuna.pruners.*"]
     )

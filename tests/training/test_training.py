@@ -798,6 +798,19 @@ def test_bfloat16_is_not_tried_on_a_processor_without_it(
     assert tried == {"fp32"}
 
 
+def test_one_is_told_that_bfloat16_is_emulated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    config = small("trainer.precision=bf16", "trainer.memory_format=contiguous")
+    network = build_model(config.model, config.data)
+    for has, told in (True, False), (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
+        choose_format(network, config, CPU)
+        assert ("trainer.precision=auto" in caplog.text) == told
+
+
 def test_a_format_that_is_named_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(number_format, "measure", None)
     config = small("trainer.precision=bf16", "trainer.memory_format=channels_last")

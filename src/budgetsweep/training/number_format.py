@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import itertools
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from torch import nn
 from budgetsweep.config import Config
 from budgetsweep.files import cache_dir, write_json
 from budgetsweep.folders import FORMAT
+
+log = logging.getLogger(__name__)
 
 BATCH_SIZE = 512  # of the timed steps, at most
 ROUNDS, SECONDS = 9, 6.0  # of timed steps of each format, and how long they may take in all
@@ -67,6 +70,11 @@ def choose_format(
     network, batch and number of threads. Plain float32 stays unless another is clearly faster.
     """
     precision, layout = config.trainer.precision, config.trainer.memory_format
+    if precision == "bf16" and not _computes_bf16(device):
+        log.warning(
+            "trainer.precision=bf16: this processor has no instructions for bfloat16 and emulates it, "
+            "many times slower than float32. trainer.precision=auto takes what is fastest here."
+        )
     if "auto" not in (precision, layout):
         return Format(precision, layout)
 
