@@ -3,8 +3,9 @@
 python -m benchmarks.curve curve.html
 
 Writes a page with one figure, from the replications in multirun/published/; docs/images/curve.png is a
-browser's picture of it. Ours are means over seeds with 95 % intervals, of the last epoch; the others' are
-what their authors tell, most of single runs, the best epoch by the test set in the case of 997 parameters.
+browser's picture of it. Ours are means over seeds with 95 % intervals, of the last epoch, and so are the networks
+made by hand where they were trained here as their authors do; beside them what the authors tell, most of single
+runs, the best epoch by the test set in the case of 997 parameters.
 """
 
 from __future__ import annotations
@@ -48,6 +49,13 @@ def found() -> Iterator[Found]:
             yield Found(name, runs[0]["parameters"], accuracies)
 
 
+def by_hand() -> Iterator[Found]:
+    """The networks made by hand that were trained here, each the first of a comparison."""
+    for path in sorted(PUBLISHED.glob("curve-*/by_hand.json")):
+        name, runs = next(iter(json.loads(path.read_text()).items()))
+        yield Found(name, runs[0]["parameters"], [run["test_accuracy"] for run in runs])
+
+
 def figure() -> go.Figure:
     drawn = go.Figure()
     drawn.add_scatter(
@@ -56,9 +64,12 @@ def figure() -> go.Figure:
         marker={"color": GREY, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
     )  # fmt: skip
     networks = list(found())
-    kinds = (("found, mean over seeds", BLUE, False), ("reference, scaled to fit", ORANGE, True))
-    for label, color, scaled in kinds:
-        shown = [f for f in networks if (f.name == "reference") is scaled]
+    kinds = {
+        "by hand, trained here": (GREY, list(by_hand())),
+        "found": (BLUE, [f for f in networks if f.name != "reference"]),
+        "reference, scaled to fit": (ORANGE, [f for f in networks if f.name == "reference"]),
+    }
+    for label, (color, shown) in kinds.items():
         means = [interval([100 * (1 - a) for a in f.accuracies]) for f in shown]
         drawn.add_scatter(
             x=[f.parameters for f in shown], y=[m.mean for m in means], mode="markers", name=label,
