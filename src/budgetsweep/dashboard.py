@@ -71,3 +71,5 @@ def _server(folder: Path, storage: str | None, port: int) -> WSGIServer:
         return make_server(_HOST, port, application, _Server, _Quiet)
     except OSError as error:
         raise UserError(f"--port {port}: {error.strerror}. Name another, or 0 for any.") from None
+    except OverflowError:
+        raise UserError(f"--port {port}: must be 0, for any free one, to 65535.") from None

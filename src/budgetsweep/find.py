@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetsweep.arguments import positive
-from budgetsweep.errors import UserError
+from budgetsweep.errors import SettingError, UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import SUMMARY, SWEEP
 from hydra_budget_sweeper.errors import SweepError
@@ -48,6 +48,12 @@ _NOTE = "find.json"
 SEARCH_SHARE = 0.6  # of the time, with the finalists
 FEWEST, MOST = 3, 10  # seeds of the confirmation
 _EPOCHS = "trainer.epochs"
+_OWN = {  # what find itself says of the sweep, and by which of its options
+    "hydra.sweep.dir": "--folder",
+    "hydra.sweeper.timeout": "--time",
+    "hydra.sweeper.n_trials": "--time",
+    "search": "--search",
+}
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -106,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = [*args.overrides, *_searchpath(args.config_dir)]
     plan = Plan(args.folder, args.search, args.time, args.epochs, args.seeds, given)
     try:
+        _refuse_own(given)
         with terminate_as_interrupt():  # each step has its own way to end; this is for between them
             _search(plan)
             _conclude(plan, _confirm(plan))
@@ -114,6 +121,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _say("Interrupted. The same command goes on.")
         sys.exit(130)
+
+
+def _refuse_own(overrides: Sequence[str]) -> None:
+    """What would not hold is refused."""
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if option := _OWN.get(key.lstrip("+")):
+            raise SettingError(key, value, f"`find` sets it itself, from {option}.")
 
 
 def _searchpath(config_dir: Path | None) -> list[str]:
@@ -158,16 +173,10 @@ def _search(plan: Plan) -> None:
 def _finalists(plan: Plan) -> list[str]:
     """Train the finalists as long as the confirmation does: what is quick to learn may end behind."""
     from budgetsweep.runs.confirmation import compose
-    from hydra_budget_sweeper.space.grammar import override_text, parse_all
+    from hydra_budget_sweeper.space.grammar import override_text
 
     try:
-        parsed = parse_all(plan.overrides)
-        swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
-        fixed = [
-            text
-            for text, o in zip(plan.overrides, parsed, strict=True)
-            if not o.is_sweep_override()
-        ]
+        fixed, swept = _split(plan.overrides)
         config = compose([f"search={plan.search}", *fixed])
     except (SweepError, UserError):
         return []  # the search says it
@@ -180,6 +189,15 @@ def _finalists(plan: Plan) -> list[str]:
     return [f"{rules}.overrides={overrides}", f"{rules}.cost={cost:.4g}"]
 
 
+def _split(overrides: list[str]) -> tuple[list[str], set[str]]:
+    """The overrides that hold for every trial, and the keys that others give to the search."""
+    from hydra_budget_sweeper.space.grammar import parse_all
+
+    parsed = parse_all(overrides)
+    fixed = [t for t, o in zip(overrides, parsed, strict=True) if not o.is_sweep_override()]
+    return fixed, {o.key_or_group for o in parsed if o.is_sweep_override()}
+
+
 def _confirm(plan: Plan) -> Path:
     """The winner and the reference under fresh seeds; the folder of the winner's first run."""
     from budgetsweep.runs.confirmation import confirm, confirmed, winner_of
@@ -188,7 +206,7 @@ def _confirm(plan: Plan) -> Path:
     n_seeds = plan.seeds or _affordable(plan)
     said = f"{pair.name} and the reference, {n_seeds} seeds of {plan.epochs} epochs each"
     _say(f"2 of 3: confirmation, {said}, about {duration(2 * n_seeds * _run_seconds(plan))}")
-    own = [o for o in plan.overrides if not o.startswith("hydra.")]
+    own = [o for o in _split(plan.overrides)[0] if not o.startswith("hydra.")]
     # What was held out for the search is trained on now, however much that was.
     own += [f"{_EPOCHS}={plan.epochs}", "data.validation=0"]
     print(confirm(plan.folder, pair, n_seeds, own))

@@ -47,8 +47,9 @@ def told_in_words() -> Iterator[None]:
 
 
 def _is_of_command_line(error: Exception) -> bool:
-    """Whether Hydra itself refuses options that exclude each other."""
-    return [frame.f_code.co_name for frame in _frames(error)][-1] == "_run_hydra"
+    """Whether Hydra itself refuses it: options that exclude each other, a group that is null."""
+    *_, last = _frames(error)
+    return str(last.f_globals.get("__name__")).startswith("hydra.")
 
 
 def _job_folder(error: Exception) -> str | None:

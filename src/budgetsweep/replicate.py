@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from budgetsweep.arguments import positive
+from budgetsweep.arguments import positive, share
 from budgetsweep.errors import UserError
 from budgetsweep.folders import LEADERBOARD, SUMMARY
 from budgetsweep.runs.confirmation import confirm, own_network, winner_of
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("folder", metavar="DIR", type=Path, help="a run's, a sweep's or one of runs")
     p.add_argument(
-        "--published", type=float, metavar="SHARE", help="a figure to compare with, such as 0.9945"
+        "--published", type=share, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )
     p.add_argument(
         "--against", metavar="key=value", nargs=1, default=["model=reference"],

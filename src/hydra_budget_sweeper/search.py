@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException, ValidationError
@@ -21,6 +21,7 @@ from hydra_budget_sweeper.functions import NamedFunctions
 from hydra_budget_sweeper.hydra_errors import described
 from hydra_budget_sweeper.limits import Limits, Violations
 from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.space.axes import Choice
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.space.parse import PARAMS, parse_space
 from hydra_budget_sweeper.space.patterns import expand, missing_setting
@@ -95,6 +96,7 @@ def read_search(
     with _told("a candidate", space, known):
         composer = Composer(context.config_loader, config)
         base = composer.compose(example, 0).task
+        _refuse_values(space, first, composer)
     rules = None
     if settings.finalists.count:
         rules = rules_of(settings, space, base)
@@ -120,6 +122,26 @@ def read_search(
         base=base,
         rules=rules,
     )
+
+
+def _refuse_values(space: Space, first: Params, composer: Composer) -> None:
+    """Compose a candidate with each listed value: one that is misspelt shows in its own words.
+
+    Other mistakes of a candidate may be of the others beside it; they end that candidate alone.
+    """
+    for axis in space.axes:
+        for value in axis.values() if isinstance(axis, Choice) else ():
+            candidate = space.without_inactive({**first, axis.name: value})
+            if axis.name not in candidate:
+                continue
+            try:
+                composer.compose(tuple(space.overrides(candidate)), 0)
+            except MissingConfigException as error:
+                if error.missing_cfg_file == f"{axis.key}/{axis.text(value)}":
+                    raise
+            except (HydraException, OmegaConfBaseException) as error:
+                if getattr(error.__cause__ or error, "full_key", None) == axis.key:
+                    raise
 
 
 def _point(entry: Any, space: Space, known: Mapping[str, str]) -> Params:

@@ -191,6 +191,7 @@ def test_a_wrong_key_type_or_choice_is_refused_by_name(override: str, words: lis
         ("++trainer.epoch=5", ["trainer.epoch=5", "trainer.epochs?"]),
         ("+model.layers.conv3.widht=8", ["model.layers.conv3.widht=8", "width?"]),
         ("+nonsense=1", ["nonsense=1", "no such setting"]),
+        ("optimizer.lr=???", ["optimizer.lr=???", "missing"]),
         ("objectives=[]", ["objectives=[]", "val_loss"]),
         ("objectives=[speed]", ["objectives=", "speed", "val_loss", "parameters"]),
         ("+optimizer._target_=os.system", ["optimizer._target_", "no such setting"]),
@@ -200,6 +201,11 @@ def test_a_key_that_is_forced_in_is_refused_too(override: str, words: list[str])
     with pytest.raises(SettingError) as error:
         compose(override)
     assert [word for word in words if word not in str(error.value)] == []
+
+
+def test_a_mean_may_be_a_whole_number() -> None:
+    config = compose("data.mean=[0]", "data.std=[1]")
+    assert (repr(config.data.mean), repr(config.data.std)) == ("[0.0]", "[1.0]")
 
 
 def test_the_schema_can_be_registered_again() -> None:

@@ -52,6 +52,11 @@ def test_a_value_that_cannot_be_sent_back_fails_its_job_alone(tmp_path: Path) ->
     assert "what the task returned cannot be sent to another process" in err
 
 
+def test_an_exception_that_hydra_lets_pass_ends_all_at_once(tmp_path: Path) -> None:
+    code, _, err = run(tmp_path, *JOBS, "+how=cancel")
+    assert code == 1 and "CancelledError" in err
+
+
 def test_a_job_that_exits_ends_all_with_its_message_as_under_the_basic_launcher(
     tmp_path: Path,
 ) -> None:

@@ -208,6 +208,13 @@ def test_the_refusal_names_count_limit_excess_and_the_largest_rows() -> None:
     assert "\n" not in told
 
 
+def test_a_head_that_is_too_large_is_told_what_makes_it_smaller() -> None:
+    config = compose("model=tiny", "data.classes=2000")
+    with pytest.raises(BudgetError, match=r"head \d.*model\.head=gap") as error:
+        enforce(config.model, config.data, config.budget)
+    assert "model.layers.head" not in str(error.value)
+
+
 def test_without_limits_everything_passes() -> None:
     config = compose("model.width_multiplier=8", "budget=none")
     enforce(config.model, config.data, config.budget)

@@ -48,6 +48,18 @@ def test_what_is_no_time_is_a_sentence(tmp_path: Path, time: str) -> None:
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("found/*"))
 
 
+@pytest.mark.parametrize(
+    ("override", "option"),
+    [("hydra.sweep.dir=x", "--folder"), ("hydra.sweeper.n_trials=4", "--time"), ("search=widths", "--search")],
+)  # fmt: skip
+def test_what_find_says_itself_is_asked_for_by_its_options(
+    tmp_path: Path, override: str, option: str
+) -> None:
+    done = find(tmp_path, override)
+    assert done.returncode == 1 and override in done.stderr and option in done.stderr
+    assert not list(tmp_path.glob("found/*"))
+
+
 def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     done = find(tmp_path, "--config-dir", "mine")
     assert done.returncode and done.stderr == "--config-dir mine is no folder.\n"

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -191,6 +191,17 @@ def test_a_blank_image_is_refused_by_name(tmp_path: Path) -> None:
     Image.new("L", (50, 60), 255).save(tmp_path / "blank.png")
     with pytest.raises(DataError, match=r"blank\.png: is blank"):
         prepare(tmp_path / "blank.png", MNIST)
+
+
+@pytest.mark.parametrize(("ground", "invert"), [(255, "no"), (0, "yes")])
+def test_a_drawing_in_the_wrong_polarity_is_refused_by_name(
+    tmp_path: Path, ground: int, invert: Literal["yes", "no"]
+) -> None:
+    image = Image.new("L", (100, 60), ground)
+    image.paste(255 - ground, (48, 10, 52, 50))
+    image.save(tmp_path / "line.png")
+    with pytest.raises(DataError, match=r"line\.png: nothing in it.*--invert at auto"):
+        prepare(tmp_path / "line.png", MNIST, invert, "yes")
 
 
 def test_a_bad_file_is_one_line_and_the_others_are_predicted(

@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from sweeping import hear_interrupts, wait_for
 
 from budgetsweep import replicate
+from budgetsweep.config import Config, to_config
 from budgetsweep.errors import UserError
 from budgetsweep.runs.comparison import comparison_table
-from budgetsweep.runs.confirmation import over_budget, winner_of
+from budgetsweep.runs.confirmation import compose, over_budget, own_network, winner_of
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.statistics import interval
 from hydra_budget_sweeper import read_sweep
@@ -59,6 +62,27 @@ def test_the_table_names_every_seed_and_the_difference(
         assert words in out
     assert json.loads((tmp_path / "replication.json").read_text())["n"] == 3
     assert (tmp_path / "replication.md").read_text().strip() == out.strip()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("test_loss", "x"), ("seed", None), ("test_accuracy", math.nan), ("epochs", [20])],
+)
+def test_a_damaged_summary_is_told_by_its_place(tmp_path: Path, key: str, value: Any) -> None:
+    write_runs(tmp_path, [0.99, 0.98])
+    path = tmp_path / "1" / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(UserError, match=rf"1/summary\.json is no summary.*{key}"):
+        read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("published", ["nan", "99.45", "much"])
+def test_a_published_figure_is_a_share(
+    tmp_path: Path, published: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        replicate.main([str(tmp_path), "--published", published])
+    assert "share from 0 to 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -143,6 +167,42 @@ def test_a_sweep_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["PRUNED"])
     with pytest.raises(UserError, match="no trial is complete yet"):
         winner_of(tmp_path)
+
+
+OWN = """\
+# @package _global_
+defaults:
+  - override /optimizer: adamw
+model: {layers: {conv1: {width: 3}, extra: {width: 2}}, defaults: {conv: depthwise}}
+optimizer: {lr: 0.004}
+trainer: {batch_size: 16}
+budget: {max_parameters: 50}
+"""
+
+
+def test_an_experiments_own_network_and_budget_are_not_mixed_with_the_reference(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(OWN)
+    (tmp_path / ".hydra").mkdir()
+    given = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", "trainer.epochs=2"]
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(json.dumps(given))
+
+    def composed(overrides: list[str]) -> Config:
+        config = compose(overrides)
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+        return to_config(config)
+
+    reference, published = (
+        composed(overrides)
+        for overrides in (
+            own_network(tmp_path, ["model=reference"]).reference,
+            ["budget=none", "optimizer=adamw", "optimizer.lr=0.004", "trainer.batch_size=16", "trainer.epochs=2"],
+        )
+    )  # fmt: skip
+    assert reference == published
 
 
 @pytest.mark.slow

@@ -22,6 +22,24 @@ def test_a_rate_of_one_tolerates_every_failure(tmp_path: Path) -> None:
     assert summary(tmp_path)["failed"] >= 4
 
 
+@pytest.mark.parametrize("launcher", ["basic", "forkserver"])
+@pytest.mark.by_default("forkserver")
+def test_an_exception_that_is_no_exception_ends_its_trial_alone(
+    tmp_path: Path, launcher: str
+) -> None:
+    """Such as asyncio's, which whoever catches `Exception` lets pass."""
+    sweep(tmp_path, "x=range(-1,2)", "trouble=cancel", "hydra.sweeper.n_trials=null", TOLERANT,
+          f"hydra/launcher={launcher}")  # fmt: skip
+    assert summary(tmp_path)["trained"] == 2 and summary(tmp_path)["failed"] == 1
+    assert "CancelledError: no time" in (tmp_path / "leaderboard.json").read_text()
+
+
+def test_digits_in_a_text_are_no_two_values(tmp_path: Path) -> None:
+    ended = sweep(tmp_path, X, "trouble=digits", "hydra.sweeper.n_trials=1", TOLERANT,
+                  "hydra.sweeper.direction=[minimize,minimize]", expect=1)  # fmt: skip
+    assert "must return 2 numbers, but returned '12'" in ended.stdout + ended.stderr
+
+
 def test_what_failed_is_not_tried_again_before_the_rest(tmp_path: Path) -> None:
     """Under this seed the sampler proposes x=1, which fails, twice before x=0."""
     ended = sweep(tmp_path, "x=range(0,2)", "trouble=raise_if_high", "hydra.sweeper.n_trials=2",

@@ -63,6 +63,12 @@ def test_each_trial_has_a_folder_with_its_own_files(
     assert before.items() <= snapshot(app.folder).items()
 
 
+def test_a_name_that_is_too_long_for_the_disk_becomes_the_trials_number(app: Application) -> None:
+    told = app.run("-m", SPACE, "hydra.sweep.dir=out", f"hydra.sweep.subdir={'a' * 300}/b")
+    assert {row["folder"] for row in leaderboard(app.folder / "out")} == {"0", "1", "2", "3"}
+    assert "300" in told or "302" in told
+
+
 def test_a_project_folder_as_the_sweeps_own(app: Application) -> None:
     (app.folder / "0").mkdir()
     (app.folder / "0" / "picture.png").write_text("mine")

@@ -383,6 +383,16 @@ def test_a_point_is_known_again_whoever_drew_it(values: str) -> None:
     assert space.point({"y": 1}) == space.point({"y": 1.0}) != space.point({"y": 0.5})
 
 
+def test_an_interval_of_one_number_is_one_candidate() -> None:
+    assert parse_space({"x": "interval(1.0,1.0)", "y": "choice(1,2)"}, [], {}).size() == 2
+
+
+@pytest.mark.parametrize("end", ["inf", "nan"])
+def test_an_interval_ends_at_numbers(end: str) -> None:
+    with pytest.raises(SweepError, match=rf"x=interval\(0,{end}\): both ends must be finite"):
+        parse_space({"x": f"interval(0,{end})"}, [], {})
+
+
 def test_a_huge_space_costs_no_memory() -> None:
     space = parse_space({"x": "int(interval(1,1000000000000))", "y": "choice(1,2)"}, [], {})
     assert space.size() == 2 * 10**12

@@ -527,6 +527,7 @@ def test_functions_at_the_end_are_called_and_cannot_hurt(
         ([X, "hydra.sweeper.resume=nowhere"], "no such sweep folder"),
         ([X, "hydra/sweeper/sampler=grid"], "x is a range"),
         ([X, "hydra.sweeper.direction=up"], "minimize or maximize, but got up"),
+        (["shape=small,bgi"], "shape has big, small. Did you mean big?"),
     ],
 )
 def test_a_mistake_is_one_message_and_no_traceback(

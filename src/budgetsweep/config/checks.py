@@ -24,6 +24,8 @@ def to_config(cfg: DictConfig) -> Config:
     row = dataclasses.asdict(LayerConfig())
     known["model"]["layers"] = dict.fromkeys(OmegaConf.select(cfg, "model.layers") or (), row)
     _refuse_unknown(given, known)
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise SettingError(key, "???", "is missing.", f"Set {key}=...")
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     except OmegaConfBaseException as error:  # a row that was added by its path has no types before
@@ -31,6 +33,10 @@ def to_config(cfg: DictConfig) -> Config:
         value = OmegaConf.select(cfg, str(error.full_key))
         raise SettingError(str(error.full_key), value, f"{reason}.") from None
     assert isinstance(config, Config)
+    for name in ("mean", "std"):
+        given = getattr(config.data, name)
+        if not isinstance(given, str):
+            setattr(config.data, name, [float(value) for value in given])
     check(config)
     _check_names(config.objectives)
     return config

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Numbers: TypeAlias = list[float]
 else:
     Number = int | None
-    Numbers = list[float] | Literal["auto"]
+    Numbers = list[float | int] | Literal["auto"]  # `to_config` makes the whole ones floats
 
 from budgetsweep.own import Own
 
@@ -168,6 +168,7 @@ class ModelConfig:
         "channels of a hidden layer in the head, before model.width_multiplier, with the defaults' "
         "activation; null: none",
         ge=1,
+        le=1_000_000,
     )
 
 
@@ -234,7 +235,9 @@ class AugmentConfig:
         ge=0,
         le=1,
     )
-    elastic_points: int = setting(6, "points of that grid a side; between them it is smooth", ge=2)
+    elastic_points: int = setting(
+        6, "points of that grid a side; between them it is smooth", ge=2, le=512
+    )
     elastic_p: float = setting(1.0, "share of the images that are displaced so", ge=0, le=1)
     fill: Literal["auto", "black", "mean", "edge"] = setting(
         "auto",
@@ -324,7 +327,7 @@ class TrainerConfig:
 
     epochs: int = setting(20, "passes over the training images", ge=1, le=100_000)
     batch_size: int = setting(128, "images a step", ge=1, le=65_536)
-    eval_batch_size: int = setting(500, "images a forward pass when evaluating", ge=1)
+    eval_batch_size: int = setting(500, "images a forward pass when evaluating", ge=1, le=1_000_000)
     label_smoothing: float = setting(
         0.05, "share of the target spread over all classes", ge=0, lt=1
     )

@@ -78,7 +78,8 @@ def _type_name(kind: Any) -> str:
         return " | ".join(map(str, typing.get_args(kind)))
     args = [a for a in typing.get_args(kind) if a is not type(None)]
     if typing.get_origin(kind) is list:
-        return f"list of {args[0].__name__}"
+        kind = (typing.get_args(args[0]) or args)[0]  # a whole number is a float, too
+        return f"list of {kind.__name__}"
     if args:
         null = ["null"] * (type(None) in typing.get_args(kind))
         return " | ".join([*(_type_name(a) for a in args), *null])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -20,6 +21,8 @@ def check_channels(config: DataConfig) -> None:
         if not isinstance(values, str) and len(values) not in (1, config.channels):
             allowed = f"must hold one value, or as many as data.channels ({config.channels})."
             raise SettingError(f"data.{key}", values, allowed)
+        if not isinstance(values, str) and not all(map(math.isfinite, values)):
+            raise SettingError(f"data.{key}", values, "must be finite numbers.")
     if not isinstance(config.std, str) and not all(value > 0 for value in config.std):
         raise SettingError("data.std", config.std, "must be > 0.")
 

@@ -26,8 +26,10 @@ def read_image(path: str | Path, channels: int, size: int) -> Tensor:
             image.load()
             upright = ImageOps.exif_transpose(image)
             pixels = _flatten(upright).convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file.") from None
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file.") from error
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder; name the images in it.") from None
     except Exception as error:  # decoders raise whatever they like
         raise DataError(f"{path}: is no readable image ({reason(error)}).") from error
     resized = _pad_to_square(pixels).resize((size, size), Image.Resampling.BILINEAR)
@@ -39,6 +41,8 @@ def _flatten(image: Image.Image) -> Image.Image:
     """Any mode → one with 8 bits a channel and no transparency."""
     if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
         return Image.fromarray((np.asarray(image).clip(0, 65_535) // 257).astype(np.uint8))
+    if image.mode == "LAB":  # from which there is no way to grey but through colour
+        return image.convert("RGB")
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers")
     if image.has_transparency_data:
@@ -64,4 +68,6 @@ def reason(error: BaseException | None) -> str:
     """Why a file could not be read, in a few words."""
     if isinstance(error, UnidentifiedImageError):  # its own text repeats the path
         return "unknown format"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
     return str(error).rstrip(".") or type(error).__name__

@@ -60,6 +60,12 @@ def prepare(
     grey = 255 - grey if inverted else grey
     centred = centre == "yes" or (centre == "auto" and side != data.size)
     if centred:
+        if not _ink(grey).any():
+            turned = ", once it is inverted," if inverted else ""
+            raise DataError(
+                f"{path}: nothing in it{turned} is lighter than its background, as a drawing of "
+                f"{data.name} is. Leave --invert at auto."
+            )
         grey = _place(grey, data.size, *PLACING[data.name])
     else:
         grey = resize(grey[None], data.size, data.size)[0]
@@ -101,9 +107,14 @@ def _on_light(grey: Tensor) -> bool:
     return _border(grey) > (int(grey.min()) + int(grey.max())) / 2
 
 
+def _ink(grey: Tensor) -> Tensor:
+    """How much lighter than the background each pixel is, (H, W)."""
+    return (grey[0].float() - _border(grey)).clamp(min=0)
+
+
 def _place(grey: Tensor, size: int, share: float, middle: str) -> Tensor:
     """Cut out a light drawing, stretch its contrast, scale it, and put it in the middle."""
-    ink = (grey[0].float() - _border(grey)).clamp(min=0)
+    ink = _ink(grey)
     mask = ink > _INK * ink.max()
     rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
     ink = ink[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]

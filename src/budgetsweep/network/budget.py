@@ -17,7 +17,7 @@ from budgetsweep.config import (
 )
 from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
-from budgetsweep.network.cost import Cost
+from budgetsweep.network.cost import HEAD, Cost
 from budgetsweep.network.fit import fit, narrowest
 from budgetsweep.network.limits import Measure, excess, limits, measure
 from hydra_budget_sweeper.errors import SweepError
@@ -105,9 +105,12 @@ def _refusal(first: Measure, others: list[Measure]) -> str:
         )
     largest = sorted(first.rows.items(), key=lambda row: row[1], reverse=True)[:3]
     rows = ", ".join(f"{name} {value:,}" for name, value in largest)
+    name = largest[0][0]
+    advice = f"Make a row narrower (model.layers.{name}.width=...)"
+    if name == HEAD:
+        advice = "Average the last map (model.head=gap), pool more before it, make its row narrower"
     return (
         f"over budget: {first.value:,} {first.words}, {first.over:,} more than "
-        f"{first.key}={first.limit:,}; largest rows: {rows}{also}. Make a row narrower "
-        f"(model.layers.{largest[0][0]}.width=...), set budget.fit=true to scale all widths, "
-        f"or raise the limit."
+        f"{first.key}={first.limit:,}; largest rows: {rows}{also}. {advice}, "
+        f"set budget.fit=true to scale all widths, or raise the limit."
     )

@@ -17,6 +17,7 @@ from budgetsweep.network.modules import Network, Residual
 from budgetsweep.network.trace import Operation, Trace, meta_copy
 
 FLOAT_BYTES = 4
+HEAD = "head"  # in place of a row's name
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def count(network: Network, data: DataConfig) -> Cost:
 
 def _count(meta: Network, data: DataConfig) -> Cost:
     x = torch.empty(1, data.channels, data.size, data.size, device="meta")
-    stages = [*meta.layers.named_children(), ("head", meta.head)]
+    stages = [*meta.layers.named_children(), (HEAD, meta.head)]
     outputs: dict[str, Tensor] = {}
     with torch.no_grad(), Trace(x) as trace:
         for name, stage in stages:

@@ -28,6 +28,7 @@ def build_model(model: ModelConfig, data: DataConfig) -> Network:
     layers: dict[str, nn.Module] = {}
     chain: list[tuple[nn.Module, LayerConfig]] = []
     for name, row in resolve_layers(model, channels).items():
+        _refuse_name(name)
         modules: Modules = []
         for i in range(row.repeat or 1):
             block = row if i == 0 else replace(row, stride=1)
@@ -40,6 +41,17 @@ def build_model(model: ModelConfig, data: DataConfig) -> Network:
         size = _not_vanished(name, row, size, size // (row.pool or 1))
     drop_idle_biases(chain)
     return Network(layers, nn.Sequential(*_head(model, channels, size, data.classes)))
+
+
+def _refuse_name(name: str) -> None:
+    """Rows are attributes of the network, so that their weights have names."""
+    if not name or "." in name or hasattr(nn.Sequential(), name):
+        raise SettingError(
+            "model.layers",
+            f"{{{name}: ...}}",
+            "a row cannot have this name: it is empty, has a dot, or torch has something of that name.",
+            f"Call it {name.replace('.', '_') or 'row'}1.",
+        )
 
 
 def _build_block(name: str, row: LayerConfig, channels: int, size: int) -> tuple[Modules, int, int]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig
 from budgetsweep.errors import SettingError
-from budgetsweep.network.cost import FLOAT_BYTES, Cost, cost_of
+from budgetsweep.network.cost import FLOAT_BYTES, HEAD, Cost, cost_of
 from budgetsweep.network.factory import build_model
 
 LIMITS = {
@@ -117,7 +117,7 @@ def _quantity(
     if name == "weight_bytes":
         with torch.device("meta"):
             network = build_model(model, data)
-        stages = [*network.layers.named_children(), ("head", network.head)]
+        stages = [*network.layers.named_children(), (HEAD, network.head)]
         rows = {row: weight_bytes(stage, bits) for row, stage in stages}
         return sum(rows.values()), rows
     share = bits / (8 * FLOAT_BYTES) if name == "activation_bytes" else 1

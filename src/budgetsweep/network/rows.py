@@ -51,9 +51,21 @@ def _in_order(layers: dict[str, LayerConfig | None]) -> dict[str, LayerConfig | 
         if row.after not in layers or row.after == name:
             others = ", ".join(other for other in layers if other != name)
             raise SettingError(f"model.layers.{name}.after", row.after, f"must be one of {others}.")
+        _refuse_circle(name, layers)
         names.remove(name)
         names.insert(names.index(row.after) + 1, name)
     return {name: layers[name] for name in names}
+
+
+def _refuse_circle(name: str, layers: dict[str, LayerConfig | None]) -> None:
+    """Rows that stand behind each other would have no place."""
+    behind, row = [name], layers[name]
+    while row is not None and row.after in layers:
+        if row.after in behind:
+            told = f"goes round in a circle: {' after '.join([*behind, row.after])}."
+            raise SettingError(f"model.layers.{behind[-1]}.after", row.after, told)
+        behind.append(row.after)
+        row = layers[row.after]
 
 
 def _fill(name: str, row: LayerConfig, model: ModelConfig) -> LayerConfig:

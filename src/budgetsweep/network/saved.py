@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def load_run(folder: Path) -> SavedRun:
     try:
         network = build_model(config.model, config.data)
         network.load_state_dict(weights)
-    except (UserError, RuntimeError, TypeError) as error:
+    except (UserError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder / MODEL} does not fit {CONFIG} and {SUMMARY}: {reason}") from None
     return SavedRun(folder, config, network.eval(), names, summary)
@@ -57,18 +58,27 @@ def load_run(folder: Path) -> SavedRun:
 def _read_into(config: Config, summary: Any, path: Path) -> tuple[str, ...]:
     """Take what the data decided from a run's summary; the names of the classes."""
     try:
-        config.model.width_multiplier = float(summary["width_multiplier"])
+        config.model.width_multiplier = _positive(summary["width_multiplier"])
         names = tuple(map(str, summary["class_names"]))
         config.data.classes = len(names)
         data = config.data  # which may leave these to the images
         data.channels = int(summary.get("channels", data.channels))
         data.mean = list(map(float, summary.get("mean", data.mean)))
         data.std = list(map(float, summary.get("std", data.std)))
-        if not len(data.mean) == len(data.std) == data.channels or min(data.std) <= 0:
+        if not len(data.mean) == len(data.std) == data.channels or not all(
+            map(math.isfinite, [*data.mean, *map(_positive, data.std)])
+        ):
             raise ValueError(f"mean={data.mean}, std={data.std} of {data.channels} channels")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no summary of a run: {error!r}.") from None
     return names
+
+
+def _positive(value: Any) -> float:
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{value} is no positive number")
+    return number
 
 
 def winner(sweep: Path) -> Path:
@@ -101,6 +111,7 @@ def _read_config(folder: Path) -> Config:
         UserError,
         OSError,
         UnicodeDecodeError,
+        TypeError,
         yaml.YAMLError,
         OmegaConfBaseException,
     ) as error:

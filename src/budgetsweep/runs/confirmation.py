@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from budgetsweep.config import BudgetConfig
 from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import REPLICATION
@@ -17,13 +18,18 @@ from budgetsweep.runs.comparison import comparison_table
 from budgetsweep.runs.overrides import overrides_of
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.training import train
+from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.files import write_text
+from hydra_budget_sweeper.space.grammar import override_text
 
 if TYPE_CHECKING:
     from hydra_budget_sweeper import SweepResults
 
 REFERENCE, OWN = "reference", "own"
 FIRST_SEED = 1_000  # apart from the seeds of sweeps
+_LIMITS = [f.name for f in fields(BudgetConfig) if f.name.startswith(("max_", "min_"))]
+# A budget in an experiment's own file comes after the group's.
+NO_BUDGET = ["budget=none", *(f"budget.{limit}=null" for limit in _LIMITS), "budget.fit=false"]
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,31 @@ def reference_of(results: SweepResults, own: Sequence[str]) -> list[str]:
 def own_network(run: Path, reference: Sequence[str]) -> Pair:
     """A run's network and the one it is to be compared with, trained in every other way alike."""
     own = overrides_of(run)
-    kept = [o for o in own if not _key(o).startswith(("model", "budget", "search"))]
+    groups = ("model", "budget", "search", "experiment")
     # To be compared with, it need not be within the budget.
-    return Pair(OWN, own, [*kept, *reference, "budget=none"])
+    bare = [*(o for o in own if not _key(o).startswith(groups)), *reference, *NO_BUDGET]
+    return Pair(OWN, own, [*bare, *_as_trained(own, bare)])
+
+
+def _as_trained(own: Sequence[str], bare: Sequence[str]) -> list[str]:
+    """What is left to say so that all but the network is as in `own`.
+
+    An experiment's file may have a model of its own, which another's rows must not be mixed with.
+    """
+    wanted, there = (_apart_from_the_network(overrides) for overrides in (own, bare))
+    missing = object()
+    return [
+        f"{key}={override_text(value)}"
+        for key, value in wanted.items()
+        if there.get(key, missing) != value
+    ]
+
+
+def _apart_from_the_network(overrides: Sequence[str]) -> dict[str, Any]:
+    config = _task(overrides)
+    del config["model"], config["budget"]
+    OmegaConf.resolve(config)
+    return flatten(config)
 
 
 def without(overrides: Sequence[str], searched: Collection[str]) -> list[str]:
@@ -113,7 +141,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     try:
         with hydra.initialize_config_dir(str(CONF_DIR)):
             return hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # the last: model=null
         raise UserError(str(error)) from None
     finally:
         GlobalHydra.instance().hydra = running
@@ -182,7 +210,7 @@ def confirm(folder: Path, pair: Pair, n_seeds: int, overrides: Sequence[str]) ->
         about.append(f"{pair.name} is the reference itself.")
     elif why := over_budget(groups[REFERENCE]):
         kept = [o for o in groups[REFERENCE] if not _key(o).startswith("budget")]
-        groups[REFERENCE] = [*kept, "budget=none", "budget.fit=false"]
+        groups[REFERENCE] = [*kept, *NO_BUDGET]
         about.append(why)
     base = folder / Path(REPLICATION).parent
     share(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,13 @@ RESULT = "replication"
 _FREE = {"seed", "resume", "objectives", "target"}
 _FREE_OF_TRAINER = {"progress", "tensorboard", "threads", "test"}
 _FREE_OF_DATA = {"root", "mirror", "download"}
+
+
+_NEEDED = ("seed", "test_accuracy", "test_loss", "parameters", "epochs", "train_seconds")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def read_runs(folder: Path, missing_ok: bool = False) -> list[dict[str, Any]]:
@@ -44,11 +52,13 @@ def read_runs(folder: Path, missing_ok: bool = False) -> list[dict[str, Any]]:
 def _summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"seed", "test_accuracy", "parameters"} - summary.keys()
+        wrong = [key for key in _NEEDED if not _is_number(summary.get(key))]
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    if missing:
-        raise UserError(f"{path} is no summary of a run: it lacks {', '.join(sorted(missing))}.")
+    if summary.get("test_accuracy", 0) is None:  # the test set was not read: told by `read_runs`
+        wrong = [key for key in wrong if not key.startswith("test_")]
+    if wrong:
+        raise UserError(f"{path} is no summary of a run: it has no number as {', '.join(wrong)}.")
     return {**summary, "folder": str(path.parent)}
 
 

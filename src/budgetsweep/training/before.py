@@ -52,7 +52,8 @@ class BeforeRun(Callback):
 
 def _refuse_search(config: DictConfig) -> None:
     """A space, and nothing of it set: a sweep was meant. A trial that is run again sets it all."""
-    given = [o.lstrip("+").partition("=")[0] for o in config.hydra.overrides.task]
+    overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)  # ${...} as it is
+    given = [o.lstrip("+").partition("=")[0] for o in overrides]
     if "search" not in given or {"--run", "-r"} & set(sys.argv):
         return
     searched = list(_keys(OmegaConf.select(config, "hydra.sweeper.params") or {}))

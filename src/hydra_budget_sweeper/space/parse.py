@@ -1,5 +1,6 @@
 """`hydra.sweeper.params` and the command line to a search space."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from hydra.errors import HydraException
 
 # The one name of the stock plugin's inside: ranges and intervals mean what they mean there.
 from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.space.axes import Axis, Choice, Condition, Range
@@ -119,11 +120,19 @@ def _axis(written: Written) -> Axis:
         if values is None:
             distribution = create_optuna_distribution_from_override(override)
             if not isinstance(distribution, CategoricalDistribution):
-                return Range(name=written.name, target=written.name, distribution=distribution)
+                return _numbers(written.name, distribution)
             values = distribution.choices
         return Choice.of(written.name, values)
     except (AssertionError, NotImplementedError, ValueError, HydraException) as error:
         raise SweepError(f"Cannot search {override.input_line}: {error}") from None
+
+
+def _numbers(name: str, distribution: IntDistribution | FloatDistribution) -> Axis:
+    if not (math.isfinite(distribution.low) and math.isfinite(distribution.high)):
+        raise ValueError("both ends must be finite numbers")
+    if distribution.step is None and distribution.single():  # of all numbers between two: one
+        return Choice.of(name, [distribution.low])
+    return Range(name=name, target=name, distribution=distribution)
 
 
 def _values(override: Override) -> Sequence[Any] | None:

@@ -94,7 +94,9 @@ def missing_setting(error: str, settings: Mapping[str, str]) -> str | None:
     for depth in range(len(parts) - 1, -1, -1):
         prefix = "".join(f"{part}." for part in parts[:depth])
         names = dict.fromkeys(
-            k[len(prefix) :].split(".")[0] for k in settings if k.startswith(prefix)
+            k[len(prefix) :].split(".")[0]
+            for k in settings
+            if k.startswith(prefix) and not k.startswith("hydra/")
         )
         if names:
             break

@@ -1,5 +1,6 @@
 """Folders of trials: each is its trial's alone, and nothing that was there before is touched."""
 
+import errno
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ def make_folder(sweep: Path, subdir: str, number: int, is_taken: Callable[[str],
     """Make the folder of trial `number` and return its path below the sweep's folder.
 
     It is `subdir`, unless that is no folder for one trial alone (the sweep's own, another trial's,
-    or something that was there before): then the trial's number tells it apart.
+    or something that was there before): then the trial's number tells it apart. Where it is longer
+    than the disk takes, the number is all of it.
 
     Args:
         sweep: The sweep's folder.
@@ -23,6 +25,10 @@ def make_folder(sweep: Path, subdir: str, number: int, is_taken: Callable[[str],
         except (FileExistsError, NotADirectoryError):
             if not _is_empty_folder(sweep / name) or is_taken(name):
                 continue
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG or subdir == str(number):
+                raise
+            return make_folder(sweep, str(number), number, is_taken)
         return name
     raise AssertionError("unreachable: there is always a free name")
 

@@ -151,7 +151,8 @@ class TrialLoop:
 
         folder = make_folder(self.plan.place.folder, wanted, trial.number, is_taken)
         if folder != wanted:
-            log.warning("%s is not free for trial %d: it is in %s", wanted, trial.number, folder)
+            told = wanted if len(wanted) < 100 else f"{wanted[:60]}… ({len(wanted)} characters)"
+            log.warning("%s cannot be trial %d's folder: it is in %s", told, trial.number, folder)
         candidate.place_in(folder)
         return folder
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -92,6 +92,10 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
         except SystemExit as exit_:
             session.interrupts.insist()
             raise RuntimeError(f"the task ended itself by sys.exit({exit_.code!r})") from exit_
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # asyncio.CancelledError, say: it ends this trial, no other
+            raise RuntimeError(f"the task raised {type(error).__name__}: {error}") from error
 
     folder = Path(candidate.job.hydra.runtime.output_dir)
     with session.job(), _named(folder):
@@ -156,6 +160,11 @@ def _mark_pruned(folder: Path, reason: str) -> None:
 
 def _success(returned: Any, n_objectives: int, seconds: float) -> Outcome:
     wanted = "a number" if n_objectives == 1 else f"{n_objectives} numbers"
+    if n_objectives > 1 and isinstance(
+        returned, str | bytes | Mapping | Set
+    ):  # in no order, or none of numbers
+        problem = f"the task must return {wanted}, but returned {reprlib.repr(returned)}"
+        return Outcome(TrialState.FAIL, seconds, error=problem)
     try:
         values = [float(v) for v in ([returned] if n_objectives == 1 else returned)]
     except Exception as error:  # whatever converting it raises, a late CUDA fault included

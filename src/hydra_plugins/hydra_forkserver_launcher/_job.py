@@ -34,10 +34,20 @@ def run_packed(packed: bytes, index: int, overrides: list[str]) -> bytes:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-    except (SystemExit, KeyboardInterrupt) as error:
+    except Exception:
+        raise
+    except BaseException as error:
         # Hydra hangs the job's return on it, and it on that: pickling goes round for half a minute.
-        raise type(error)(*error.args) from None
+        raise _alone(error) from None
     return _pack_return(returned)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The same exception with nothing that hangs on it."""
+    try:
+        return type(error)(*error.args)
+    except Exception:  # of a class that is made in another way
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _pack_return(returned: JobReturn) -> bytes:

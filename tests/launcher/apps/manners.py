@@ -1,5 +1,6 @@
 """A task that behaves in the way that `how` names when x is 2, and otherwise writes down its x."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,8 @@ def main(cfg: DictConfig) -> Any:
             raise ValueError("the loss exploded")
         if cfg.how == "exit":
             sys.exit("told to go")
+        if cfg.how == "cancel":
+            raise asyncio.CancelledError("no time")
         if cfg.how == "return_lock":
             return threading.Lock()
         if cfg.how == "kill":

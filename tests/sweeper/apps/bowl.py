@@ -4,6 +4,7 @@ It needs no torch. With `steps` it reports after each and keeps a checkpoint in 
 `trouble` names what goes wrong; `trace` is a file that gets a line whenever a task starts or ends.
 """
 
+import asyncio
 import os
 import signal
 import time
@@ -90,10 +91,12 @@ def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
         fork(folder / "fork")
     if cfg.trouble == "exit":
         raise SystemExit("goodbye")
+    if cfg.trouble == "cancel" and cfg.x > 0:
+        raise asyncio.CancelledError("no time")
 
 
 @hydra.main(config_path="conf", config_name="config")
-def main(cfg: DictConfig) -> float | list[float] | None:
+def main(cfg: DictConfig) -> float | list[float] | str | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trace(cfg, "start")
     show(wide=cfg.width)
@@ -114,7 +117,9 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     if cfg.trouble == "diverge":
         return float("nan")
     if cfg.trouble == "text":
-        return "good"  # type: ignore[return-value]
+        return "good"
+    if cfg.trouble == "digits":
+        return "12"
     return [value, abs(cfg.y)] if cfg.trouble == "two" else value
 
 
