@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from budgetsweep.arguments import positive
 from budgetsweep.errors import UserError
@@ -68,12 +69,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.exit(str(error))
     if args.json:
-        print(json.dumps([*results, *failures], indent=2, ensure_ascii=False))
+        print(_json([*results, *failures]))
     elif results:
         print(table(results))
     for failure in failures:
         print(failure["error"], file=sys.stderr)
     sys.exit(1 if failures else 0)
+
+
+def _json(told: list[dict[str, Any]]) -> str:
+    """Letters as they are, unless a file's name has bytes that are none."""
+    text = json.dumps(told, indent=2, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(told, indent=2)
+    return text
 
 
 if __name__ == "__main__":

@@ -72,7 +72,16 @@ def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path)
     own.parent.mkdir(parents=True)
     own.write_text("# @package _global_\ndata: {limit: 96}\n")
     finalists = ["hydra.sweeper.finalists.count=2", "hydra.sweeper.finalists.seeds=[1]"]
-    given = ["--time=40s", "--epochs=2", "--config-dir", "mine", "experiment=own", *finalists]
+    swept = "trainer.label_smoothing=0.0,0.05,0.1"  # which the confirmation takes from the winner
+    given = [
+        "--time=40s",
+        "--epochs=2",
+        "--config-dir",
+        "mine",
+        "experiment=own",
+        swept,
+        *finalists,
+    ]
     done = find(tmp_path, *given)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "found"

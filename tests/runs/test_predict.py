@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,6 +227,23 @@ def test_json_has_every_file(shapes: Path, capsys: pytest.CaptureFixture[str]) -
     assert exit.value.code == 1
     assert found[0]["file"] == str(good) and len(found[0]["predictions"]) == 2
     assert found[1] == {"file": "missing.png", "error": "missing.png: there is no such file."}
+
+
+def test_a_name_that_is_no_text_can_be_told(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = shapes.parent / "images" / "circle" / "0.png"
+    odd = tmp_path / os.fsdecode(b"\xff\n.png")
+    odd.write_bytes(good.read_bytes())
+    for more in ["--json"], []:
+        with suppress(SystemExit):
+            main([str(shapes), str(odd), *more])
+        out = capsys.readouterr().out
+        out.encode()
+        if more:
+            assert json.loads(out)[0]["file"] == str(odd)
+        else:
+            assert out.count("\n") == 1 and "\\xff\\n.png" in out
 
 
 def test_a_sweep_stands_for_its_winner(shapes: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from budgetsweep.data.image_folder import shown
 from budgetsweep.data.own_image import Choice, prepare
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.errors import DataError
@@ -53,7 +54,7 @@ def predict_all(
 def table(results: Sequence[dict[str, Any]]) -> str:
     """One line an image: its file, then the classes with their probabilities."""
     rows = [
-        [r["file"], *(f"{p['class']} {p['probability']:.1%}" for p in r["predictions"])]
+        [shown(r["file"]), *(f"{p['class']} {p['probability']:.1%}" for p in r["predictions"])]
         for r in results
     ]
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
