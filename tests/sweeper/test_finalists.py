@@ -28,7 +28,7 @@ from sweeping import (
 )
 
 from hydra_budget_sweeper import SweepResults, read_sweep
-from hydra_budget_sweeper.study.finalists import Rules
+from hydra_budget_sweeper.study.finalists import Finalist, Rules, Standing
 from hydra_budget_sweeper.study.journal import SweepJournal
 
 SPACE = ["x=choice(0,1,2,3,4,5,6,7)", "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler.seed=3"]
@@ -188,6 +188,18 @@ def test_a_finalist_that_fails_under_a_seed_cannot_win(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_order_has_a_place_for_who_failed_under_a_seed() -> None:
+    """The best single run diverged: what is left of the order must not look as if it had held."""
+    trial = optuna.trial.create_trial(value=0.0)
+    second, third = (Finalist(trial, rank, (float(rank), 1.0)) for rank in (2, 3))
+    standing = Standing(
+        Rules("seed", 1, (), count=3, seeds=(2,)),
+        1.0,
+        (second, third, Finalist(trial, 1, failed=True)),
+    )
+    assert standing.rank_correlation == -0.5
+
+
 def test_a_failure_that_is_not_tolerated_ends_the_sweep_which_goes_on(tmp_path: Path) -> None:
     folder, trace = tmp_path / "s", tmp_path / "trace"
     asked = [*SPACE, COUNT, "trouble='0 under 2'", f"trace={trace}"]

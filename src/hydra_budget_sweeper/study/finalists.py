@@ -186,8 +186,11 @@ class Standing:
 
     @property
     def rank_correlation(self) -> float | None:
-        """Spearman's, of the order by single runs with this one; None for fewer than two."""
-        placed = [f.single_run_rank for f in self.finalists if f.n]
+        """Spearman's, of the order by single runs with this one; None for fewer than two.
+
+        Those with a run that failed have their place, too: behind the others of their round.
+        """
+        placed = [f.single_run_rank for f in self.finalists if f.n or f.failed]
         n, before = len(placed), sorted(placed)
         if n < 2:
             return None
