@@ -93,7 +93,7 @@ def test_a_run_is_compared_with_the_published_network_in_every_other_way_alike(
     tmp_path: Path,
 ) -> None:
     (tmp_path / ".hydra").mkdir()
-    lines = ["data=digits", "model=separable", "model.layers.conv3.width=20", "budget.fit=true"]
+    lines = ["data=digits", "model=separable", "model.layers.block3.width=40", "budget.fit=true"]
     lines += ["trainer.epochs=3"]
     (tmp_path / ".hydra/overrides.yaml").write_text("".join(f"- {line}\n" for line in lines))
     pair = own_network(tmp_path, ["model=reference"])
