@@ -130,7 +130,8 @@ def _refuse_values(space: Space, first: Params, composer: Composer) -> None:
     Other mistakes of a candidate may be of the others beside it; they end that candidate alone.
     """
     for axis in space.axes:
-        for value in axis.values() if isinstance(axis, Choice) else ():
+        # The first value of each is the example's, which has been composed.
+        for value in axis.values()[1:] if isinstance(axis, Choice) else ():
             candidate = space.without_inactive({**first, axis.name: value})
             if axis.name not in candidate:
                 continue

@@ -160,12 +160,9 @@ def _mark_pruned(folder: Path, reason: str) -> None:
 
 def _success(returned: Any, n_objectives: int, seconds: float) -> Outcome:
     wanted = "a number" if n_objectives == 1 else f"{n_objectives} numbers"
-    if n_objectives > 1 and isinstance(
-        returned, str | bytes | Mapping | Set
-    ):  # in no order, or none of numbers
-        problem = f"the task must return {wanted}, but returned {reprlib.repr(returned)}"
-        return Outcome(TrialState.FAIL, seconds, error=problem)
     try:
+        if n_objectives > 1 and isinstance(returned, str | bytes | Mapping | Set):
+            raise TypeError("what it holds is in no order, or no numbers")
         values = [float(v) for v in ([returned] if n_objectives == 1 else returned)]
     except Exception as error:  # whatever converting it raises, a late CUDA fault included
         told = "" if isinstance(error, TypeError | ValueError) else f" ({error})"
