@@ -51,8 +51,9 @@ class Settings(BudgetSweeperConf):
         return self.n_jobs if self.n_trials is None else max(0, self.n_trials - n)
 
     def of_all(self, n: int) -> str:
-        """Write how many of the wanted trials `n` are."""
-        return f"{n}" if self.n_trials is None else f"{n} of {self.n_trials}"
+        """Write how many of the wanted trials `n` are; where `n_trials` was lowered, there are more."""
+        wanted = self.n_trials
+        return f"{n}" if wanted is None or n > wanted else f"{n} of {wanted}"
 
     @property
     def directions(self) -> tuple[str, ...]:
