@@ -44,6 +44,11 @@ def rules_of(settings: Settings, space: Space, base: DictConfig) -> Rules:
                 f"{_NAME}.{where}: {key} is searched, so finalists cannot have it set. Take it out "
                 "of one of the two."
             )
+    if plain_key(asked.key) in map(key_of, overrides):
+        raise SweepError(
+            f"{_NAME}.overrides sets {asked.key}, which {_NAME}.key has: each run has a seed of its own. "
+            "Take it out of the overrides."
+        )
     if any(override.is_sweep_override() for override in overrides):
         raise SweepError(f"{_NAME}.overrides must have one value each, not {asked.overrides}.")
     return Rules(

@@ -39,7 +39,7 @@ def _missing_key(error: OmegaConfBaseException, override: str) -> str:
     hint = f" Did you mean {' or '.join(names)}?" if names else ""
     if dataclasses.is_dataclass(error.object_type):
         return f"there is no such setting.{hint}"
-    return f"{parent} has no {error.key}.{hint} To add one: +{override}"
+    return f"{parent or 'the configuration'} has no {error.key}.{hint} To add one: +{override}"
 
 
 def _missing_option(error: MissingConfigException) -> str:

@@ -141,7 +141,8 @@ def _refuse_values(space: Space, first: Params, composer: Composer) -> None:
                 if error.missing_cfg_file == f"{axis.key}/{axis.text(value)}":
                     raise
             except (HydraException, OmegaConfBaseException) as error:
-                if getattr(error.__cause__ or error, "full_key", None) == axis.key:
+                blamed = getattr(error.__cause__ or error, "full_key", None)
+                if blamed and f"{blamed}.".startswith(f"{axis.key}."):
                     raise
 
 
@@ -157,7 +158,8 @@ def _told(what: str, space: Space, known: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        told = missing_setting(str(error), known) or _not_whole(error, space)
+        searched = {axis.key for axis in space.axes}
+        told = missing_setting(str(error), known, searched) or _not_whole(error, space)
         raise SweepError(f"Cannot compose {what}: {told or described(error)}") from None
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import select
 import sys
+from typing import TextIO
 
 
 def secure_streams() -> None:
@@ -23,6 +24,17 @@ def secure_streams() -> None:
             os.set_inheritable(number, True)
             if getattr(sys, name) is None:
                 setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def opened(stream: TextIO, number: int) -> TextIO:
+    """Return a stream of the process, opened anew on its descriptor if something has closed it."""
+    if not getattr(stream, "closed", False):
+        return stream
+    again = os.fdopen(number, "w", encoding=stream.encoding, closefd=False)
+    for name in ("__stdout__", "__stderr__"):
+        if getattr(sys, name) is stream:
+            setattr(sys, name, again)
+    return again
 
 
 def reader_left() -> bool:

@@ -367,7 +367,8 @@ class Sweep:
             log.info("%s: %s (trial %d), with %s", what, value, best.number, params)
         else:
             log.info("Best parameters: %s", params)
-        log.info("Run it again: see %s", _short(self.folder / BEST))
+        if (self.folder / BEST).is_file():
+            log.info("Run it again: see %s", _short(self.folder / BEST))
 
 
 def _brief(value: Any) -> str:

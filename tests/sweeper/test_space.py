@@ -101,8 +101,8 @@ def test_what_hydra_can_list_is_searched_as_hydra_lists_it(
 
 @pytest.mark.parametrize(
     "override",
-    ["x=interval(5,1)", "x=tag(log,interval(0,1))", "x=range(3,1)", "x=range(1,3,0)",
-     "x=shuffle(range(3,1))", "x=glob(*)", "x=str(interval(0,1))"],
+    ["x=interval(5,1)", "x=tag(log,interval(0,1))", "x=tag(log,range(1,100,10))", "x=tag(log,choice(1,2))",
+     "x=range(3,1)", "x=range(1,3,0)", "x=shuffle(range(3,1))", "x=glob(*)", "x=str(interval(0,1))"],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused_with_its_reason(override: str) -> None:
     with pytest.raises(SweepError, match=r"(?s)(Cannot search|Cannot read).*x=.*\w"):

@@ -1,5 +1,6 @@
 """The winner of a sweep as a file: the command that runs it again, and an experiment to build on."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_budget_sweeper.compose import Composer, overrides_of_hydra
 from hydra_budget_sweeper.files import write_text
-from hydra_budget_sweeper.results.command import rerun_command
+from hydra_budget_sweeper.results.command import single_run
 from hydra_budget_sweeper.results.leaderboard import Winner
 from hydra_budget_sweeper.space.grammar import override_text, parser
 
@@ -36,6 +37,7 @@ class BestFile:
         self._loader = loader
         self._master = master
         self._composer = composer
+        self._command = single_run(master)
 
     def write_command(self, winner: Winner) -> None:
         """Write the command alone, while the sweep goes on."""
@@ -49,8 +51,9 @@ class BestFile:
             self._write(head + "# An experiment file cannot say all of it: use the command.\n")
 
     def _head(self, winner: Winner) -> str:
+        command = " ".join([self._command, *map(shlex.quote, winner.overrides)])
         return (
-            f"# @package _global_\n# Run it: {rerun_command(self._master, winner.overrides)}\n"
+            f"# @package _global_\n# Run it: {command}\n"
             f"# Trial {winner.trial.number} of the sweep, {winner.told}.\n"
         )
 

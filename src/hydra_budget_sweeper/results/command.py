@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -19,17 +19,17 @@ from hydra_budget_sweeper.storage_url import without_password
 _OF_SWEEPS = ("hydra/sweeper", "hydra/launcher", "hydra.sweep", "hydra.launcher", "hydra.mode")
 
 
-def rerun_command(master: DictConfig, overrides: Sequence[str]) -> str:
-    """Write the shell command of a single run with a trial's overrides.
+def single_run(master: DictConfig) -> str:
+    """Write the shell command of a single run, started as this sweep was, up to a trial's overrides.
+
+    To be asked before any trial: a task may change the arguments of the process it runs in.
 
     Args:
         master: The sweep's own configuration, which knows Hydra's overrides.
-        overrides: The trial's.
     """
     own = overrides_of_hydra(master)
     kept = [o for o in own if not o.lstrip("+~").startswith(_OF_SWEEPS)]
-    words = [*_flags(), *map(without_password, kept), *overrides]
-    return " ".join([program(), *map(shlex.quote, words)])
+    return " ".join([program(), *map(shlex.quote, [*_flags(), *map(without_password, kept)])])
 
 
 def setting(key: str, value: str) -> str:
@@ -45,6 +45,8 @@ def program() -> str:
 
     One that is a command of a program of several says so in `sys.argv[0]`: `program command`.
     """
+    if sys.argv[0] == "-c":
+        return "python -c ..."  # the code may have many lines
     if not Path(sys.argv[0]).exists():
         return sys.argv[0]
     main = sys.modules.get("__main__")

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+    Sweep,
+)
 from hydra.errors import HydraException
 
 # The one name of the stock plugin's inside: ranges and intervals mean what they mean there.
@@ -116,6 +123,7 @@ def _given(written: Written) -> Given:
 def _axis(written: Written) -> Axis:
     override = written.override
     try:
+        _refuse_idle_tag(override.value())
         values = _values(override)
         if values is None:
             distribution = create_optuna_distribution_from_override(override)
@@ -125,6 +133,14 @@ def _axis(written: Written) -> Axis:
         return Choice.of(written.name, values)
     except (AssertionError, NotImplementedError, ValueError, HydraException) as error:
         raise SweepError(f"Cannot search {override.input_line}: {error}") from None
+
+
+def _refuse_idle_tag(value: Any) -> None:
+    if isinstance(value, Sweep) and "log" in value.tags and not isinstance(value, IntervalSweep):
+        raise ValueError(
+            "log is a scale of intervals: tag(log,interval(low,high)), or for whole numbers "
+            "tag(log,int(interval(low,high)))"
+        )
 
 
 def _numbers(name: str, distribution: IntDistribution | FloatDistribution) -> Axis:

@@ -6,7 +6,7 @@ else is done with them.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -83,12 +83,15 @@ def _times(present: float, low: float, high: float | None = None, share: float =
     return f"range({first:.0f},{last + 1:.0f},{step})"
 
 
-def missing_setting(error: str, settings: Mapping[str, str]) -> str | None:
-    """Say which key the configuration lacks, where Hydra's error says to add it, and what it has."""
+def missing_setting(
+    error: str, settings: Mapping[str, str], searched: Collection[str]
+) -> str | None:
+    """Say which searched key the configuration lacks, where Hydra's error says to add it, and what it has."""
     found = _REFUSED.search(error)
-    if found is None:
+    if found is None or (key := found.group(1)) not in searched:
         return None
-    key = found.group(1)
+    if any(f"{name}.".startswith(f"{key}.") for name in settings):
+        return None  # it is there: a value of it has what it lacks
     near = get_close_matches(key, settings, n=1)
     parts = key.split(".")
     for depth in range(len(parts) - 1, -1, -1):

@@ -15,11 +15,12 @@ import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
+from pathlib import Path
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -55,10 +56,19 @@ def open_storage(url: str) -> BaseStorage:
     """
 
     def open_it() -> BaseStorage:
-        return optuna.storages.get_storage(_PatientStorage(url))
+        return optuna.storages.get_storage(_PatientStorage(_in_place(url)))
 
     # A server that cannot be reached at the start is told at once, and so is a full disk.
     return insist(open_it, _is_held)[0]
+
+
+def _in_place(url: str) -> str:
+    """Return the URL, of SQLite's file with its whole path: a task may change the working directory."""
+    parsed = make_url(url)
+    file = parsed.database or ""
+    if dialect(url) != "sqlite" or file.startswith(("file:", ":")) or not file:
+        return url
+    return parsed.set(database=str(Path(file).absolute())).render_as_string(hide_password=False)
 
 
 @contextmanager

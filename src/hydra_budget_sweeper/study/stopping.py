@@ -20,7 +20,7 @@ def _failures(settings: Settings, tally: Tally, run: str) -> Stop | None:
     rate, same = settings.max_failure_rate, settings.max_repeated_errors
     n_trials = _MANY if settings.n_trials is None else settings.n_trials
     in_a_row = [failure for failure in tally.failures_in_a_row if failure.run == run]
-    recent = [failure.error for failure in in_a_row]
+    recent = [failure.error.rstrip(".") for failure in in_a_row]
     n_trained = sum(failure.trained for failure in in_a_row)
     failed, finished = tally.counts["failed"], tally.counts["failed"] + tally.trained
     tolerated = rate * max(n_trials, finished)

@@ -10,8 +10,11 @@ import logging
 import traceback
 from dataclasses import replace
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 
+from hydra_budget_sweeper import hydra_errors
 from hydra_budget_sweeper.compose import Candidate
 from hydra_budget_sweeper.errors import SweepError, faults_of
 from hydra_budget_sweeper.files import described
@@ -79,7 +82,9 @@ class TrialLoop:
         except Exception as error:
             # The candidate's own fault, or that of a function for it: the others may do better.
             self.store.update_note(trial.number, overrides=overrides)
-            self._tell(trial, Outcome.failure(error))
+            of_hydra = isinstance(error, HydraException | OmegaConfBaseException)
+            said = hydra_errors.described(error) if of_hydra else None
+            self._tell(trial, Outcome.failure(error, said=said))
             return None
         return candidate if self._admit(trial, candidate, violations, digest) else None
 

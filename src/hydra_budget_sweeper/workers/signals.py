@@ -18,6 +18,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._open = False
+        self._thread = threading.get_ident()
         self._pending: BaseException | None = None
         self._raised: BaseException | None = None
 
@@ -48,7 +49,13 @@ class Interrupts:
 
     @contextmanager
     def let_through(self, open_: bool = True) -> Iterator[None]:
-        """Raise what is pending, then whatever comes up to the end of the block."""
+        """Raise what is pending, then whatever comes up to the end of the block.
+
+        A thread that the task has started has no part in it: signals are the main thread's.
+        """
+        if threading.get_ident() != self._thread:
+            yield
+            return
         before, self._open = self._open, open_
         try:
             if open_:

@@ -29,8 +29,11 @@ from hydra_budget_sweeper.reporting import reporting_to
 from hydra_budget_sweeper.shown import Shown
 from hydra_budget_sweeper.workers.copies import copy_again, spare_copies
 from hydra_budget_sweeper.workers.session import Session
+from hydra_budget_sweeper.workers.surroundings import surroundings_kept
 
 log = logging.getLogger(__name__)
+
+_LONGEST = 2_000  # characters of a failure's message that are kept
 
 
 @dataclass
@@ -45,18 +48,28 @@ class Outcome:
     shown: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def failure(cls, error: BaseException, seconds: float = 0.0) -> "Outcome":
-        """Keep what an exception says, and where it came from."""
+    def failure(
+        cls, error: BaseException, seconds: float = 0.0, said: str | None = None
+    ) -> "Outcome":
+        """Keep what an exception says, or what is `said` of it, and where it came from."""
         lines = traceback.format_exception(error)
-        last = traceback.format_exception_only(error)[0].strip().splitlines()
-        said = last[0] if last else type(error).__name__
-        return cls(
-            TrialState.FAIL,
-            seconds,
+        if said is None:
+            last = traceback.format_exception_only(error)[0].strip().splitlines()
             # What a named function raised is told already.
-            error=str(error) if isinstance(error, FunctionError) else said,
-            traceback="".join(lines)[-20_000:],
-        )
+            own = str(error) if isinstance(error, FunctionError) else "".join(last[:1])
+            said = own or type(error).__name__
+        told = "".join(lines)[-20_000:]
+        return cls(TrialState.FAIL, seconds, error=_in_a_line(said), traceback=told)
+
+
+def _in_a_line(message: str) -> str:
+    """Cut a message that is no sentence any more; escape what a terminal would obey."""
+    more = f"… ({len(message):,} characters)" if len(message) > _LONGEST else ""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in message[:_LONGEST].replace("\n", " ")
+    )
+    return shown + more
 
 
 class TrialTimeout(RuntimeError):
@@ -77,6 +90,7 @@ def run_trial(session: Session, trial: Trial, candidate: Candidate, shown: Shown
         try:
             reporter = _Reporter(session, trial)
             with (
+                surroundings_kept(),
                 reporting_to(reporter, shown),
                 session.interrupts.let_through(),
                 _time_limit(session),
@@ -193,8 +207,11 @@ class _Reporter:
     def _report(self, value: float, step: int) -> None:
         if self._limit is not None and time.monotonic() - self._start > self._limit:
             raise TrialTimeout(f"not finished after trial_timeout={self._limit:g} s")
+        if not float(step).is_integer():
+            raise ValueError(f"report(value, step): step must be a whole number, but got {step!r}")
         if not self._single:
             return
+        step = int(step)
         if step not in self._reported:
             self._trial.report(value, step)
             self._reported.add(step)
