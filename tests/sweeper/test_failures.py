@@ -34,6 +34,26 @@ def test_an_exception_that_is_no_exception_ends_its_trial_alone(
     assert "CancelledError: no time" in (tmp_path / "leaderboard.json").read_text()
 
 
+def test_a_message_is_told_in_a_line_that_a_terminal_can_take(tmp_path: Path) -> None:
+    ended = sweep(tmp_path, X, "trouble=shout", "hydra.sweeper.n_trials=1", expect=1)
+    assert "ValueError: \\x1b[31mno\\x00 \\x1b[31mno" in ended.stderr
+    assert "\x1b[31m" not in ended.stderr and "\0" not in ended.stderr
+    assert (tmp_path / "leaderboard.json").stat().st_size < 50_000
+
+
+def test_steps_are_whole_numbers(tmp_path: Path) -> None:
+    ended = sweep(tmp_path, X, "trouble=half_step", "hydra.sweeper.n_trials=1", expect=1)
+    assert "step must be a whole number, but got 0.5" in ended.stderr
+
+
+def test_a_mapping_with_what_the_setting_lacks_is_told_before_the_first_trial(
+    tmp_path: Path,
+) -> None:
+    listed = "shape=choice({scale:1},{scael:2})"
+    ended = sweep(tmp_path / "s", listed, "hydra.sweeper.n_trials=4", expect=1)
+    assert "shape has no scael" in ended.stderr and "Trial 0" not in ended.stdout
+
+
 def test_digits_in_a_text_are_no_two_values(tmp_path: Path) -> None:
     ended = sweep(tmp_path, X, "trouble=digits", "hydra.sweeper.n_trials=1", TOLERANT,
                   "hydra.sweeper.direction=[minimize,minimize]", expect=1)  # fmt: skip

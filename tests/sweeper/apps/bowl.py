@@ -91,6 +91,10 @@ def get_into_trouble(cfg: DictConfig, folder: Path) -> None:
         fork(folder / "fork")
     if cfg.trouble == "exit":
         raise SystemExit("goodbye")
+    if cfg.trouble == "shout":
+        raise ValueError("\x1b[31mno\0 " * 100_000)
+    if cfg.trouble == "half_step":
+        report(1.0, 0.5)  # type: ignore[arg-type]
     if cfg.trouble == "cancel" and cfg.x > 0:
         raise asyncio.CancelledError("no time")
 
