@@ -216,7 +216,9 @@ def _open(folder: Path, storage: str | None) -> StudyStore | None:
     try:
         opened = JournalStorage(_ReadOnlyJournal(journal))
         names = [study.study_name for study in opened.get_all_studies()]
-        return StudyStore(opened, names[0]) if names else None
+        # A folder without its mark has the sweep's study first, that of its finalists behind it.
+        name = mark["study"] if mark.get("study") in names else next(iter(names), None)
+        return None if name is None else StudyStore(opened, name)
     except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise SweepError(f"{journal} cannot be read as a study: {error!r}") from None
 

@@ -64,8 +64,9 @@ def open_study(
             space, objective, limits or settings.
     """
     storage = place.open_storage()
-    exists = place.name in optuna.get_all_study_names(storage)
-    check_folder(place, exists)
+    studies = optuna.get_all_study_names(storage)
+    exists = place.name in studies
+    check_folder(place, studies)
     if not exists:
         _create(storage, place.name, directions)
     store = StudyStore(storage, place.name)
