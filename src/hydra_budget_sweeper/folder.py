@@ -13,22 +13,30 @@ from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.study.place import JOURNAL
 from hydra_budget_sweeper.workers.locks import LifeLock, LockedError
 
+_DIR = "hydra.sweep.dir"
+
 
 def in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
     """Return the configuration of a sweep that goes on in the folder `resume`, if that is given.
 
     Raises:
-        SweepError: There is no such folder.
+        SweepError: There is no such folder, or the command names another one as well.
     """
     if resume is None:
         return config
+    named = [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith(f"{_DIR}=")]
+    if named and Path(str(config.hydra.sweep.dir)).resolve() != Path(resume).resolve():
+        raise SweepError(
+            f"hydra.sweeper.resume={resume} and {_DIR}={config.hydra.sweep.dir} are two folders. Name "
+            "one of them: either goes on with the sweep that it holds."
+        )
     if not Path(resume).is_dir():
         raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
     config = config.copy()
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = resume
         # Each job's configuration is composed anew, from the overrides of Hydra's own node.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")
+        config.hydra.overrides.hydra.append(f"{_DIR}={override_text(resume)}")
     return config
 
 

@@ -63,6 +63,17 @@ def test_each_trial_has_a_folder_with_its_own_files(
     assert before.items() <= snapshot(app.folder).items()
 
 
+def test_two_folders_are_named_and_none_of_them_is_taken(app: Application) -> None:
+    for name in ("one", "other"):
+        (app.folder / name).mkdir()
+    told = app.run("-m", SPACE, "hydra.sweeper.resume=one", "hydra.sweep.dir=other", expect=1)
+    assert "hydra.sweeper.resume=one and hydra.sweep.dir=other are two folders" in told
+    assert "Traceback" not in told and not [*app.folder.glob("one/*"), *app.folder.glob("other/*")]
+    same = f"hydra.sweep.dir={app.folder}/other/../one"
+    app.run("-m", SPACE, "hydra.sweeper.resume=one", same)
+    assert leaderboard(app.folder / "one")
+
+
 def test_a_name_that_is_too_long_for_the_disk_becomes_the_trials_number(app: Application) -> None:
     told = app.run("-m", SPACE, "hydra.sweep.dir=out", f"hydra.sweep.subdir={'a' * 300}/b")
     assert {row["folder"] for row in leaderboard(app.folder / "out")} == {"0", "1", "2", "3"}
