@@ -10,10 +10,24 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT
 from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, STOCK_RESULTS, SUMMARY, TABLE
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.study.place import JOURNAL
+from hydra_budget_sweeper.study.finalists import FINALISTS, FINALISTS_DEPTH
+from hydra_budget_sweeper.study.place import JOURNAL, WORKERS
 from hydra_budget_sweeper.workers.locks import LifeLock, LockedError
 
 _DIR = "hydra.sweep.dir"
+# The files of a sweep, below its folder.
+WRITTEN = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
+
+
+def is_own(place: Path) -> bool:
+    """Return whether a place below a sweep's folder is kept for what the sweep itself writes."""
+    parts = place.parts
+    if parts[0].startswith(f"{JOURNAL}."):  # locks and copies of it
+        return True
+    if parts[0] == FINALISTS:
+        return len(parts) < FINALISTS_DEPTH  # a run of theirs lies in its own folder
+    own = [Path(name).parts for name in (*WRITTEN, WORKERS)]
+    return any(parts[: len(o)] == o[: len(parts)] for o in own)
 
 
 def in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
@@ -46,8 +60,7 @@ def begin_in(folder: Path, hidden: Path) -> None:
     Raises:
         SweepError: There are such files, or nothing can be written here.
     """
-    names = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
-    in_the_way = [name for name in names if (folder / name).exists()]
+    in_the_way = [name for name in WRITTEN if (folder / name).exists()]
     if in_the_way and not hidden.exists() and JOURNAL not in in_the_way:
         raise SweepError(
             f"{folder / in_the_way[0]} is there already, and no sweep of this sweeper made it. "
