@@ -96,15 +96,41 @@ def test_lines_lost_in_several_places_are_told_and_kept_as_they_were(
     assert "no line is broken" in capsys.readouterr().out
 
 
-def test_lines_lost_together_are_put_back_one_by_one(swept: Path, tmp_path: Path) -> None:
-    """A block of zeros takes the ends of the lines, too."""
+@pytest.mark.parametrize("left", [b"\0" * 512, b"\0\n\r\n\n\0", b'{"op_code":4,"wor\n{"op_code":4'])
+def test_lines_lost_together_are_put_back_one_by_one(
+    swept: Path, tmp_path: Path, left: bytes
+) -> None:
+    """What a disk leaves has the ends of lines where it likes."""
     lines = (swept / "study.journal").read_bytes().splitlines(keepends=True)
     first = next(i for i, line in enumerate(lines) if line.startswith(b'{"op_code":4,'))
-    lines[first : first + 2] = [b"\0" * 512 + b"\n"]  # the points that were enqueued
+    lines[first : first + 2] = [left + b"\n"]  # the points that were enqueued
     copy = tmp_path / "study.journal"
     copy.write_bytes(b"".join(lines))
     assert main([str(copy)]) == 0
     assert differing(content(copy), content(swept / "study.journal")) == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "told", "states"),
+    [
+        (b"\0", "whether it began a trial does not show", ["WAITING"]),
+        (b'{"op_code":4,"\0', "began trial 0 of s, which has failed by that", ["FAIL", "WAITING"]),
+    ],
+)
+def test_what_does_not_show_in_the_lines_that_follow_is_said(
+    left: bytes, told: str, states: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two points that wait, the first of them lost: nothing has been done with either."""
+    journal = tmp_path / "study.journal"
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    made = optuna.create_study(study_name="s", storage=storage)
+    for x in (1, 2):
+        made.enqueue_trial({"x": x})
+    first, _, *rest = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([first, left, *rest, b""]))
+    assert main([str(journal)]) == 0
+    assert told in capsys.readouterr().out
+    assert [state for state, _, _ in content(journal)["s"]] == states
 
 
 def test_a_sweep_with_a_broken_line_is_read_from_its_leaderboard(

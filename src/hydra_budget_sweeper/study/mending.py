@@ -91,20 +91,24 @@ def mended(path: Path) -> Mended:
 
 
 def _mended(path: Path) -> Mended:
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = path.read_bytes().split(b"\n")
     logs = [_read(line) for line in lines]
     state, kept, told = _State(), [], []
     last = max((i for i, log in enumerate(logs) if log is not None), default=-1)
-    for i, log in enumerate(logs):
-        if log is not None or i > last:
-            kept.append(lines[i])
-            if log is not None:
-                state.read(log)
+    at = 0
+    while at <= last:
+        if (log := logs[at]) is not None:
+            state.read(log)
+            kept.append(lines[at])
+            at += 1
             continue
-        put, words = _in_place_of(lines[i], logs[i + 1 :], state, path.parent)
-        kept += [json.dumps(new, separators=(",", ":")).encode() + b"\n" for new in put]
-        told += [f"line {i + 1}: {word}" for word in words]
-    return Mended(b"".join(kept), tuple(told))
+        end = next(i for i in range(at, last + 1) if logs[i] is not None)
+        put, words = _in_place_of(b"\n".join(lines[at:end]), logs[end:], state, path.parent)
+        kept += [json.dumps(new, separators=(",", ":")).encode() for new in put]
+        which = f"line {at + 1}" if end == at + 1 else f"lines {at + 1} to {end}"
+        told += [f"{which}: {word}" for word in words]
+        at = end
+    return Mended(b"\n".join([*kept, *lines[last + 1 :]]), tuple(told))
 
 
 def _read(line: bytes) -> Log | None:
@@ -118,7 +122,7 @@ def _read(line: bytes) -> Log | None:
 def _in_place_of(
     line: bytes, after: Sequence[Log | None], state: _State, folder: Path
 ) -> tuple[list[Log], list[str]]:
-    """Return the lines to put in place of a broken one, and what that is in words."""
+    """Return the lines to put in place of broken ones, and what that is in words."""
     put: list[Log] = []
     words: list[str] = []
     until = next((i for i, log in enumerate(after) if log is None), len(after))
