@@ -10,25 +10,47 @@ from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT
 from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, STOCK_RESULTS, SUMMARY, TABLE
 from hydra_budget_sweeper.space.grammar import override_text
-from hydra_budget_sweeper.study.place import JOURNAL
+from hydra_budget_sweeper.study.finalists import FINALISTS, FINALISTS_DEPTH
+from hydra_budget_sweeper.study.place import JOURNAL, WORKERS
 from hydra_budget_sweeper.workers.locks import LifeLock, LockedError
+
+_DIR = "hydra.sweep.dir"
+# The files of a sweep, below its folder.
+WRITTEN = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
+
+
+def is_own(place: Path) -> bool:
+    """Return whether a place below a sweep's folder is kept for what the sweep itself writes."""
+    parts = place.parts
+    if parts[0].startswith(f"{JOURNAL}."):  # locks and copies of it
+        return True
+    if parts[0] == FINALISTS:
+        return len(parts) < FINALISTS_DEPTH  # a run of theirs lies in its own folder
+    own = [Path(name).parts for name in (*WRITTEN, WORKERS)]
+    return any(parts[: len(o)] == o[: len(parts)] for o in own)
 
 
 def in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
     """Return the configuration of a sweep that goes on in the folder `resume`, if that is given.
 
     Raises:
-        SweepError: There is no such folder.
+        SweepError: There is no such folder, or the command names another one as well.
     """
     if resume is None:
         return config
+    named = [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith(f"{_DIR}=")]
+    if named and Path(str(config.hydra.sweep.dir)).resolve() != Path(resume).resolve():
+        raise SweepError(
+            f"hydra.sweeper.resume={resume} and {_DIR}={config.hydra.sweep.dir} are two folders. Name "
+            "one of them: either goes on with the sweep that it holds."
+        )
     if not Path(resume).is_dir():
         raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
     config = config.copy()
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = resume
         # Each job's configuration is composed anew, from the overrides of Hydra's own node.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={override_text(resume)}")
+        config.hydra.overrides.hydra.append(f"{_DIR}={override_text(resume)}")
     return config
 
 
@@ -38,8 +60,7 @@ def begin_in(folder: Path, hidden: Path) -> None:
     Raises:
         SweepError: There are such files, or nothing can be written here.
     """
-    names = (JOURNAL, LEADERBOARD, TABLE, SUMMARY, STOCK_RESULTS, BEST, str(EXPERIMENT))
-    in_the_way = [name for name in names if (folder / name).exists()]
+    in_the_way = [name for name in WRITTEN if (folder / name).exists()]
     if in_the_way and not hidden.exists() and JOURNAL not in in_the_way:
         raise SweepError(
             f"{folder / in_the_way[0]} is there already, and no sweep of this sweeper made it. "

@@ -45,6 +45,7 @@ class Settings(BudgetSweeperConf):
         n = len(self.directions)
         allowed = f"as many names as there are objectives ({n})"
         self._require(len(self.metric_names) in (0, n), "metric_names", allowed)
+        self._require(len(set(self.metric_names)) in (0, n), "metric_names", "different names")
 
     def left(self, n: int) -> int:
         """How many trials are wanted beside `n`; where time ends the sweep, one for each worker."""

@@ -111,7 +111,7 @@ class Sweep:
             self.store = open_study(
                 self.place,
                 settings.directions,
-                identity_of(settings, search.space, search.base),
+                identity_of(settings, search.space, search.base, task),
                 settings.free_settings,
                 joining=settings.join,
             )

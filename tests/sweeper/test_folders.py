@@ -1,10 +1,13 @@
 """A trial's folder is its own; what the sweep did not make is never touched."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from applications import Application, application
+
+from hydra_budget_sweeper.workers.folders import make_folder
 
 APP = """
 import time
@@ -61,6 +64,47 @@ def test_each_trial_has_a_folder_with_its_own_files(
     for row in rows:
         assert float((sweep / row["folder"] / "x.txt").read_text()) == row["value"]
     assert before.items() <= snapshot(app.folder).items()
+
+
+OWN = [
+    "best.yaml", "leaderboard.json", "leaderboard.csv", "sweep.json", "optimization_results.yaml",
+    "study.journal", "study.journal.lock", "experiment", "experiment/best.yaml", ".workers",
+    ".workers/0", "finalists", "finalists/trial-0", "a/../best.yaml", "./sweep.json/a/b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("subdir", OWN)
+def test_what_the_sweep_writes_is_no_trials_folder(subdir: str, tmp_path: Path) -> None:
+    made = [make_folder(tmp_path, subdir, number, lambda _: False) for number in (0, 1)]
+    first = Path(os.path.normpath(subdir)).parts[0]
+    assert made == [f"{first}-trial-0", f"{first}-trial-1"]
+    assert {path.name for path in tmp_path.iterdir()} == set(made)
+
+
+@pytest.mark.parametrize(
+    "subdir", ["finalists/trial-3/seed-1", "experiment/a", "best", "best.yaml.d"]
+)
+def test_what_only_resembles_it_may_be_one(subdir: str, tmp_path: Path) -> None:
+    assert make_folder(tmp_path, subdir, 0, lambda _: False) == subdir
+
+
+def test_a_trial_named_as_the_winner_leaves_it_its_file(app: Application) -> None:
+    told = app.run("-m", SPACE, "hydra.sweep.dir=out", "hydra.sweep.subdir=best.yaml")
+    assert "best.yaml cannot be trial 0's folder" in told
+    assert (app.folder / "out" / "best.yaml").is_file()
+    names = {row["folder"] for row in leaderboard(app.folder / "out")}
+    assert names == {f"best.yaml-trial-{number}" for number in range(4)}
+
+
+def test_two_folders_are_named_and_none_of_them_is_taken(app: Application) -> None:
+    for name in ("one", "other"):
+        (app.folder / name).mkdir()
+    told = app.run("-m", SPACE, "hydra.sweeper.resume=one", "hydra.sweep.dir=other", expect=1)
+    assert "hydra.sweeper.resume=one and hydra.sweep.dir=other are two folders" in told
+    assert "Traceback" not in told and not [*app.folder.glob("one/*"), *app.folder.glob("other/*")]
+    same = f"hydra.sweep.dir={app.folder}/other/../one"
+    app.run("-m", SPACE, "hydra.sweeper.resume=one", same)
+    assert leaderboard(app.folder / "one")
 
 
 def test_a_name_that_is_too_long_for_the_disk_becomes_the_trials_number(app: Application) -> None:

@@ -1,6 +1,7 @@
 """The study's file beside other writers, on a full disk, and after somebody broke a line."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -100,7 +101,8 @@ def test_a_broken_line_in_the_middle_is_named_with_the_way_out(tmp_path: Path) -
     refused = sweep(tmp_path, "x=interval(-5,5)", "hydra.sweeper.n_trials=2", expect=1)
     assert f"{path}: line 5 is broken" in refused.stderr and "Traceback" not in refused.stderr
     way_out = refused.stderr.strip().rpartition("without it: ")[2]
-    subprocess.run(way_out, shell=True, check=True)
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(way_out, shell=True, check=True, env={**environment(), "PATH": paths})
     sweep(tmp_path, "x=interval(-5,5)", "hydra.sweeper.n_trials=2")
 
 

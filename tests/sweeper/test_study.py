@@ -9,6 +9,7 @@ import optuna
 import pytest
 from sweeping import states, study, summary, sweep, traced
 
+from hydra_budget_sweeper import read_sweep
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.study.identity import differences, open_study
 from hydra_budget_sweeper.study.place import StudyPlace
@@ -77,6 +78,38 @@ def test_a_folder_holds_one_sweep(tmp_path: Path) -> None:
         assert f"its study is shared in {database(tmp_path)}" in refused.stderr
     assert (tmp_path / "a" / "leaderboard.json").read_text() == before
     assert optuna.get_all_study_names(database(tmp_path)) == ["shared"]
+
+
+def named(name: str) -> str:
+    return f"hydra.sweeper.study_name={name}"
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_folders_own_journal_holds_one_sweep(tmp_path: Path, marked: bool) -> None:
+    folder = tmp_path / "a"
+    sweep(folder, X, n_trials(1), named("foo"))
+    if not marked:  # as where the journal was copied alone
+        (folder / ".workers" / "study.json").unlink()
+    before = (folder / "leaderboard.json").read_text()
+    refused = sweep(folder, X, n_trials(1), named("bar"), expect=1)
+    assert "its study is foo in the folder itself" in refused.stderr
+    assert "Name that one to go on with it" in refused.stderr
+    assert (folder / "leaderboard.json").read_text() == before
+    assert optuna.get_all_study_names(StudyPlace(folder, None, "").open_storage()) == ["foo"]
+    sweep(folder, X, n_trials(2), *([named("foo")] if marked else []))
+    assert len(read_sweep(folder).trials) == 2
+
+
+def test_of_two_studies_in_a_journal_the_one_that_the_folder_names_is_read(tmp_path: Path) -> None:
+    sweep(tmp_path, X, n_trials(2), named("bar"))
+    journal, mark = tmp_path / "study.journal", tmp_path / ".workers" / "study.json"
+    first, *rest = journal.read_text().splitlines(keepends=True)
+    # An older version began a second study beside the first.
+    rest = [line.replace('"study_id":0', '"study_id":1') for line in rest]
+    journal.write_text("".join([first.replace('"bar"', '"foo"'), first, *rest]))
+    assert len(read_sweep(tmp_path).trials) == 2
+    mark.unlink()
+    assert len(read_sweep(tmp_path).trials) == 0
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ LEADERBOARD, TABLE = "leaderboard.json", "leaderboard.csv"
 SUMMARY, STOCK_RESULTS = "sweep.json", "optimization_results.yaml"
 HEADINGS = ["rank", "trial", "state", "value", "seconds", "folder", "retries", "duplicate_of"]
 OVER_SEEDS = ["mean", "sd", "n", "single_run_rank"]  # of finalists, where there are any
+_PARAM, _VIOLATION = "param:", "violation:"  # what a heading begins with that is not a name alone
 
 Ranked = list[tuple[int | None, FrozenTrial]]
 
@@ -177,7 +178,7 @@ def _csv(rows: list[dict[str, Any]], headings: list[str]) -> str:
     limits = sorted({name for row in rows for name in row["violations"]})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*headings, *names, *(f"violation:{name}" for name in limits)])
+    writer.writerow([*headings, *map(_heading, names), *(f"{_VIOLATION}{name}" for name in limits)])
     for row in rows:
         params, violations = row["params"], row["violations"]
         writer.writerow(
@@ -186,6 +187,12 @@ def _csv(rows: list[dict[str, Any]], headings: list[str]) -> str:
             + [_cell(violations, name) for name in limits]
         )
     return out.getvalue()
+
+
+def _heading(name: str) -> str:
+    """A parameter's heading: its name, unless that may be another column's."""
+    taken = name in (*HEADINGS, *OVER_SEEDS) or name.startswith((_PARAM, _VIOLATION))
+    return f"{_PARAM}{name}" if taken else name
 
 
 def _cell(row: dict[str, Any], name: str) -> Any:

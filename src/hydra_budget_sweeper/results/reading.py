@@ -18,6 +18,7 @@ from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, SUMMARY, rank_
 from hydra_budget_sweeper.space.grammar import read_value
 from hydra_budget_sweeper.storage_url import without_password
 from hydra_budget_sweeper.study.finalists import Standing, finalists_of, runs_in
+from hydra_budget_sweeper.study.journal import describe_broken_line, is_json
 from hydra_budget_sweeper.study.place import JOURNAL, StudyPlace, mark_of
 from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.tally import Tally
@@ -192,14 +193,19 @@ class _ReadOnlyJournal(BaseJournalBackend):
     """The whole lines of a journal as they are now; one that is being written is left alone."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lines = path.read_bytes().split(b"\n")[:-1]
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        for line in self._lines[log_number_from:]:
+        for number, line in enumerate(self._lines[log_number_from:], start=log_number_from):
             try:
-                yield json.loads(line)
+                log = json.loads(line)
             except ValueError:
-                return  # what follows a broken line cannot be numbered
+                # What follows a broken line cannot be numbered: it may have begun a trial.
+                if any(is_json(later) for later in self._lines[number + 1 :]):
+                    raise _Unreachable(describe_broken_line(self._path)) from None
+                return  # it ends the file, and so was never whole
+            yield log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         raise PermissionError("who reads a sweep never writes to its study")
@@ -216,7 +222,9 @@ def _open(folder: Path, storage: str | None) -> StudyStore | None:
     try:
         opened = JournalStorage(_ReadOnlyJournal(journal))
         names = [study.study_name for study in opened.get_all_studies()]
-        return StudyStore(opened, names[0]) if names else None
+        # A folder without its mark has the sweep's study first, that of its finalists behind it.
+        name = mark["study"] if mark.get("study") in names else next(iter(names), None)
+        return None if name is None else StudyStore(opened, name)
     except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise SweepError(f"{journal} cannot be read as a study: {error!r}") from None
 

@@ -9,6 +9,7 @@ folder that began it. Others may join it there: their signs of life are in the s
 import json
 import socket
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,25 @@ _HELP = " To help with it from here while it runs: hydra.sweeper.join=true."
 _ANOTHER = "Take another hydra.sweeper.study_name for this sweep."
 
 
-def check_folder(place: StudyPlace, exists: bool) -> None:
+def check_folder(place: StudyPlace, studies: Sequence[str]) -> None:
     """Refuse a folder that holds the sweep of another study.
 
     Args:
-        exists: Whether there is a study at `place`.
+        studies: Names of those that are in the storage of `place`.
 
     Raises:
         SweepError: Names the study that the folder belongs to.
     """
-    mark = mark_of(place.folder)
+    mark, exists = mark_of(place.folder), place.name in studies
     name, storage = mark.get("study"), mark.get("storage")
-    in_folder = place.storage is None and storage is None
-    if not mark or (in_folder and (exists or name != place.name)):
+    if not name and not storage:  # none yet, or its journal was copied alone
+        if place.storage is None and studies and not exists:
+            raise SweepError(_holds_another(place, studies[0], None))
         return
-    if in_folder:
+    in_folder = place.storage is None and storage is None
+    if in_folder and name == place.name:
+        if exists:
+            return
         raise SweepError(
             f"{place.folder / JOURNAL} does not hold the study of the sweep in this folder, {name}: "
             f"it was emptied, or another's. Put it back. {_ELSEWHERE}"
@@ -51,11 +56,15 @@ def check_folder(place: StudyPlace, exists: bool) -> None:
             f"where the command is started. {_ELSEWHERE}"
         )
     if place.storage is None or storage is None or not exists:
-        kept_in = storage or "the folder itself (hydra.sweeper.storage=null)"
-        raise SweepError(
-            f"{place.folder} holds another sweep: its study is {name} in {kept_in}, not the "
-            f"{place}. Name that one to go on with it. {_ELSEWHERE}"
-        )
+        raise SweepError(_holds_another(place, name, storage))
+
+
+def _holds_another(place: StudyPlace, name: Any, storage: Any) -> str:
+    kept_in = storage or "the folder itself (hydra.sweeper.storage=null)"
+    return (
+        f"{place.folder} holds another sweep: its study is {name} in {kept_in}, not the "
+        f"{place}. Name that one to go on with it. {_ELSEWHERE}"
+    )
 
 
 def bind(

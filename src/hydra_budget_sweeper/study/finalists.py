@@ -23,6 +23,7 @@ from hydra_budget_sweeper.study.store import StudyStore
 from hydra_budget_sweeper.study.trials import NOTE, Note, kind_of, note_of
 
 RULES = "budget_sweep:finalists"  # attribute of their study: by which rules it was made
+FINALISTS, FINALISTS_DEPTH = "finalists", 3  # where their runs lie: in finalists/trial-N/seed-N
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Run:
             run=run,
             overrides=list(self.rules.applied(note_of(self.candidate).overrides, self.seed)),
             finalist=list(self.key),
-            folder=f"finalists/trial-{number}/seed-{self.seed}",
+            folder=f"{FINALISTS}/trial-{number}/seed-{self.seed}",
         )
         return create_trial(
             state=TrialState.RUNNING,

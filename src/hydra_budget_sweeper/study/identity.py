@@ -14,6 +14,7 @@ from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.space import Space
+from hydra_budget_sweeper.study.application import application_of
 from hydra_budget_sweeper.study.belonging import bind, check_folder
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
@@ -22,18 +23,22 @@ IDENTITY = "budget_sweep:identity"
 SEED = "budget_sweep:seed"
 
 _ABSENT = "(absent)"
+_APPLICATION = "application"
 
 
-def identity_of(settings: Settings, space: Space, base: DictConfig) -> dict[str, Any]:
+def identity_of(settings: Settings, space: Space, base: DictConfig, task: Any) -> dict[str, Any]:
     """Describe a sweep, in parts.
 
     Args:
         settings: The sweeper's.
         space: The searched one.
         base: What a candidate's task gets; what is searched in it is left out.
+        task: What is run; where it does not tell of which application it is, that part is left out.
     """
     searched = {axis.key.partition("@")[0] for axis in space.axes}
+    application = application_of(task)
     return {
+        **({} if application is None else {_APPLICATION: application}),
         "space": space.describe(),
         "direction": list(settings.directions),
         "constraints": settings.constraints,
@@ -64,8 +69,9 @@ def open_study(
             space, objective, limits or settings.
     """
     storage = place.open_storage()
-    exists = place.name in optuna.get_all_study_names(storage)
-    check_folder(place, exists)
+    studies = optuna.get_all_study_names(storage)
+    exists = place.name in studies
+    check_folder(place, studies)
     if not exists:
         _create(storage, place.name, directions)
     store = StudyStore(storage, place.name)
@@ -131,6 +137,11 @@ def differences(
     # Once a key: of the space, else by its value, else as it was written on the command line.
     for part in sorted(before, key=lambda part: (part == "fixed", part == "setting", part)):
         old, new = before[part], now.get(part)
+        if part == _APPLICATION:
+            if new is not None and old != new and not _is_free(part, free):
+                renamed = f"add {part} to hydra.sweeper.free_settings where its file was renamed"
+                yield f"{part}: {old} → {new} ({renamed})"
+            continue
         if not isinstance(old, dict) or not isinstance(new, dict):
             if old != new:
                 yield f"{part}: {old} → {new}"

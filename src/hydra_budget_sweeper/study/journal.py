@@ -58,7 +58,7 @@ class SweepJournal(JournalFileBackend):
         try:
             yield from super().read_logs(log_number_from)
         except ValueError:
-            raise SweepError(_describe_broken_line(self.path)) from None
+            raise SweepError(describe_broken_line(self.path)) from None
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append `logs`, all or nothing; wait for a while where the disk is full.
@@ -182,13 +182,14 @@ def _whole_length(file: BinaryIO) -> int:
     end = content.rfind(b"\n") + 1
     while end > 0:
         start = content.rfind(b"\n", 0, end - 1) + 1
-        if _is_json(content[start:end]):
+        if is_json(content[start:end]):
             break
         end = start
     return end
 
 
-def _is_json(line: bytes) -> bool:
+def is_json(line: bytes) -> bool:
+    """Return whether a line is whole."""
     try:
         json.loads(line)
     except ValueError:
@@ -196,13 +197,14 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _describe_broken_line(path: Path) -> str:
+def describe_broken_line(path: Path) -> str:
+    """Name the first line that is broken, and the command that makes the rest readable."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            if not _is_json(line):
+            if not is_json(line):
                 return (
                     f"{path}: line {number} is broken, so the study cannot be read: "
                     f"{line[:60]!r}. Another program or a failing disk left it. To go on without "
-                    f"it: sed -i.bak {number}d {shlex.quote(str(path))}"
+                    f"it: python -m hydra_budget_sweeper.mend_journal {shlex.quote(str(path))}"
                 )
     return f"{path} was being written to; try again."

@@ -5,13 +5,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hydra_budget_sweeper.folder import is_own
+
 
 def make_folder(sweep: Path, subdir: str, number: int, is_taken: Callable[[str], bool]) -> str:
     """Make the folder of trial `number` and return its path below the sweep's folder.
 
-    It is `subdir`, unless that is no folder for one trial alone (the sweep's own, another trial's,
-    or something that was there before): then the trial's number tells it apart. Where it is longer
-    than the disk takes, the number is all of it.
+    It is `subdir`, unless that is no folder for one trial alone (the sweep's own, or where its files lie,
+    another trial's, or something that was there before): then the trial's number tells it apart. Where
+    it is longer than the disk takes, the number is all of it.
 
     Args:
         sweep: The sweep's folder.
@@ -38,7 +40,11 @@ def _names(sweep: Path, subdir: str, number: int) -> Iterator[str]:
     place = (whole / subdir).resolve()
     if place == whole or place in whole.parents:
         subdir = str(number)
-    yield subdir
+        yield subdir
+    elif whole in place.parents and is_own(below := place.relative_to(whole)):
+        subdir = below.parts[0]
+    else:
+        yield subdir
     yield f"{subdir}-trial-{number}"
     for again in itertools.count(2):
         yield f"{subdir}-trial-{number}-{again}"
