@@ -37,7 +37,12 @@ def norm(kind: str, width: int) -> nn.Module:
     """Batch norm, or group norm with the most groups, up to 8, that divide the width."""
     if kind == "batch":
         return nn.BatchNorm2d(width)
-    return nn.GroupNorm(max(n for n in range(1, 9) if width % n == 0), width)
+    return nn.GroupNorm(norm_groups(width), width)
+
+
+def norm_groups(width: int) -> int:
+    """Of group norm over so many channels; up to 8 of them each is a group of its own."""
+    return max(n for n in range(1, 9) if width % n == 0)
 
 
 class Network(nn.Module):
