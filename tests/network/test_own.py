@@ -13,7 +13,7 @@ import torch
 from composing import compose
 from torch.utils.flop_counter import FlopCounterMode
 
-from budgetsweep import register_block
+from budgetsweep import register_activation, register_block
 from budgetsweep.config import Config
 from budgetsweep.errors import SettingError
 from budgetsweep.network.budget import enforce
@@ -87,6 +87,24 @@ def test_what_a_block_cannot_take_is_told_by_its_row() -> None:
     with pytest.raises(SettingError, match=r"model\.layers\.conv1\.block=broken: .*4×14×14"):
         build_model(config.model, config.data)
     Own().blocks.clear()
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [(None, "None"), (3, "returned 3"), (torch.nn.ReLU, "class ReLU, which is to be called")],
+    ids=["nothing", "number", "class"],
+)
+def test_a_function_that_gives_no_module_is_told_by_its_row(returned: object, words: str) -> None:
+    register_block("none")(lambda channels, row: returned)
+    register_activation("nothing")(lambda: returned)
+    config = compose("model=tiny", "model.layers.conv1.block=none")
+    with pytest.raises(SettingError, match=rf"model\.layers\.conv1\.block=none: .*{words}"):
+        build_model(config.model, config.data)
+    config = compose("model=tiny", "model.layers.conv1.activation=nothing")
+    with pytest.raises(SettingError, match=r"model\.layers\.conv1=.*activation nothing"):
+        build_model(config.model, config.data)
+    Own().blocks.clear()
+    Own().activations.clear()
 
 
 @pytest.mark.parametrize(
