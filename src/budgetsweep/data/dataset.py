@@ -21,6 +21,7 @@ from budgetsweep.data.image_folder import File, ImageFolder, Sample, find
 from budgetsweep.data.pixels import resize
 from budgetsweep.data.resolve import resolve
 from budgetsweep.data.split import complement, stratified
+from budgetsweep.errors import SettingError
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +68,14 @@ def load(config: DataConfig) -> Dataset:
     """
     config = resolve(config)
     check_channels(config)
+    if not config.root.strip():
+        raise SettingError("data.root", "''", "must name a folder (the current one is .).")
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     # Pixels are kept as they are; mean and std apply later.
     del values["mean"], values["std"]
     values["root"] = str(Path(config.root).expanduser().absolute())
-    values["path"] = config.path and str(Path(config.path).expanduser().absolute())
+    if config.path and config.path.strip():  # else `find` refuses it as it is
+        values["path"] = str(Path(config.path).expanduser().absolute())
     return _load(**values)
 
 
