@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+
+def place(text: str) -> Path:
+    """A file or folder by its name; none at all would be taken for the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(
+            "it is empty; name a file or folder (the current one is .)"
+        )
+    return Path(text)
 
 
 def share(text: str) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from budgetsweep.arguments import place
 from budgetsweep.errors import UserError
 
 _HOST = "127.0.0.1"  # whoever reaches the page can delete the study
@@ -22,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         description="Show a sweep in a browser, at an address of this machine alone, until Ctrl-C.",
         epilog="It needs the dashboard extra: pip install 'budgetsweep[dashboard]'",
     )
-    p.add_argument("folder", metavar="DIR", type=Path, help="a sweep's folder")
+    p.add_argument("folder", metavar="DIR", type=place, help="a sweep's folder")
     p.add_argument("--port", type=int, default=8080, metavar="N", help="8080; 0: any that is free")
     p.add_argument(
         "--storage", metavar="URL",

@@ -6,8 +6,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from budgetsweep.arguments import place
 from budgetsweep.errors import UserError
 from budgetsweep.exporting import C_FORMATS, FORMATS
 
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("run", type=Path, help="a finished run's folder, or a sweep's: its winner")
+    p.add_argument("run", type=place, help="a finished run's folder, or a sweep's: its winner")
     p.add_argument(
         "--format",
         nargs="+",
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         help="default: all, which are onnx, torch and int8",
     )
     p.add_argument(
-        "--output", type=Path, metavar="DIR", help="default: export/ in the run's folder"
+        "--output", type=place, metavar="DIR", help="default: export/ in the run's folder"
     )
     return p
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from budgetsweep.arguments import positive
+from budgetsweep.arguments import place, positive
 from budgetsweep.errors import SettingError, UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import SUMMARY, SWEEP
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--time", type=seconds, default=3600.0, help="about how long: 90min, 2h (1h)")
     p.add_argument("--search", default="best", metavar="NAME", help="best, smallest, ... (best)")
     p.add_argument(
-        "--folder", type=Path, default=Path("multirun/find"), metavar="DIR",
+        "--folder", type=place, default=Path("multirun/find"), metavar="DIR",
         help="takes all of it (multirun/find)",
     )  # fmt: skip
     p.add_argument(
@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
         "--seeds", type=positive, metavar="N",
         help=f"of the confirmation (as many as there is time for, {FEWEST} to {MOST})",
     )  # fmt: skip
-    p.add_argument("--config-dir", type=Path, metavar="DIR", help="of configurations of one's own")
+    p.add_argument("--config-dir", type=place, metavar="DIR", help="of configurations of one's own")
     p.add_argument("overrides", nargs="*", metavar="key=value", help="for all: data, budget, ...")
     return p
 

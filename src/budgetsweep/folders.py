@@ -12,3 +12,4 @@ SWEEP = "sweep.json"
 STUDY = "study.journal"
 REPLICATION = "replicate/replication.json"
 FORMAT = "number_format.json"  # how all runs below it compute
+IMAGES = "images.json"  # what folders of images held for all runs below it

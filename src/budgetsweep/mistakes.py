@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from budgetsweep.errors import UserError
+from budgetsweep.config import allowed
+from budgetsweep.errors import SettingError, UserError
 from hydra_budget_sweeper.hydra_errors import described
 
+_OVERRIDE = re.compile(r"Error merging override \+*([^=]+)=(.*)")
+_VALUE = re.compile(r"Value '(.*)' of type ")
 _RAISE = "HYDRA_FULL_ERROR"  # Hydra's own: raise what would be printed
 
 
@@ -33,7 +37,7 @@ def told_in_words() -> Iterator[None]:
     except UserError as error:  # of a job in a sweep by another sweeper than ours
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(described(error))
+        sys.exit(_of_several_types(error) or described(error))
     except OSError as error:
         if error.filename is None:
             error.filename = _job_folder(error)
@@ -44,6 +48,19 @@ def told_in_words() -> Iterator[None]:
         sys.exit(str(error))
     finally:
         del os.environ[_RAISE]
+
+
+def _of_several_types(error: Exception) -> str:
+    """What is allowed where a value is of none of a setting's types; empty for any other mistake."""
+    cause = error.__cause__ or error
+    if not isinstance(cause, ValidationError):
+        return ""
+    given = _OVERRIDE.match(str(error))
+    value = _VALUE.match(str(cause))
+    key = given[1] if given else str(cause.full_key)
+    if not (given or value) or not (words := allowed(key)):
+        return ""
+    return str(SettingError(key, given[2] if given else value and value[1], words))
 
 
 def _is_of_command_line(error: Exception) -> bool:

@@ -6,10 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from budgetsweep.arguments import positive
+from budgetsweep.arguments import place, positive
 from budgetsweep.errors import UserError
 
 HELP = """\
@@ -46,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=HELP,
         formatter_class=formatter,
     )
-    p.add_argument("run", type=Path, help="a finished run's folder, or a sweep's: its winner")
-    p.add_argument("images", type=Path, nargs="+", metavar="image", help="image files")
+    p.add_argument("run", type=place, help="a finished run's folder, or a sweep's: its winner")
+    p.add_argument("images", type=place, nargs="+", metavar="image", help="image files")
     p.add_argument("--top", type=positive, default=3, metavar="N", help="classes shown (3)")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     choices = ("auto", "yes", "no")

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from budgetsweep.arguments import positive, share
+from budgetsweep.arguments import place, positive, share
 from budgetsweep.errors import UserError
 from budgetsweep.folders import LEADERBOARD, SUMMARY
 from budgetsweep.runs.confirmation import confirm, own_network, winner_of
@@ -50,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("folder", metavar="DIR", type=Path, help="a run's, a sweep's or one of runs")
+    p.add_argument("folder", metavar="DIR", type=place, help="a run's, a sweep's or one of runs")
     p.add_argument(
         "--published", type=share, metavar="SHARE", help="a figure to compare with, such as 0.9945"
     )

@@ -48,8 +48,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
 
 def _train(cfg: DictConfig, hydra_cfg: HydraConf, sweeping: bool) -> float | list[float] | None:
     with nullcontext() if sweeping else Console(stderr=True).status("loading torch"):
-        from budgetsweep.training.number_format import share
         from budgetsweep.training.run import run  # only when a run starts, not for --help
+        from budgetsweep.training.shared import share
 
     threads = 1 if sweeping else available_cores()
     try:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from budgetsweep.config import CONF_DIR, Config, LayerConfig, check, register
 from budgetsweep.config.settings_page import settings
 from budgetsweep.errors import SettingError, UserError
+from budgetsweep.mistakes import told_in_words
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.space.parse import parse_space
@@ -201,6 +202,42 @@ def test_a_key_that_is_forced_in_is_refused_too(override: str, words: list[str])
     with pytest.raises(SettingError) as error:
         compose(override)
     assert [word for word in words if word not in str(error.value)] == []
+
+
+SEVERAL_TYPES = {
+    "budget.max_weight_bytes": "KiB", "budget.max_activation_bytes": "KiB", "data.validation": "auto",
+    "data.mean": "list of numbers", "data.std": "list of numbers", "model.defaults.padding": "same",
+    "model.layers.conv3.padding": "same",
+}  # fmt: skip
+
+
+def of_several_types() -> set[str]:
+    """The settings whose type is none that OmegaConf has a word for, read off the schema itself."""
+    found = set()
+    for setting in settings():
+        kinds = {kind for kind in setting.type.split(" | ") if kind != "null"}
+        if len(kinds) > 1 and any(k.startswith(("int", "float", "list")) for k in kinds):
+            found.add(setting.key.replace("<name>", "conv3"))
+    return found
+
+
+def test_the_settings_of_several_types_are_these() -> None:
+    assert of_several_types() == set(SEVERAL_TYPES)
+
+
+@pytest.mark.parametrize("key", SEVERAL_TYPES)
+def test_a_value_of_none_of_its_types_is_told_what_is_allowed(key: str) -> None:
+    value = "0.5" if "data." not in key or key.endswith("validation") else "[few]"
+    with pytest.raises(SystemExit) as ended, told_in_words():
+        compose_raw(f"{key}={value}")
+    told = str(ended.value.code)
+    assert told.startswith(f"{key}={value}: must be ") and SEVERAL_TYPES[key] in told
+    assert "Union" not in told and "Optional" not in told
+
+
+def test_so_it_is_in_a_row_that_is_added_by_its_path() -> None:
+    with pytest.raises(SettingError, match=r"model\.layers\.new\.padding=1\.5: must be .*same"):
+        compose("+model.layers.new.padding=1.5")
 
 
 def test_a_mean_may_be_a_whole_number() -> None:

@@ -296,6 +296,48 @@ def test_a_mistake_in_a_row_is_told(overrides: list[str], words: list[str]) -> N
     assert [word for word in words if word not in told] == []
 
 
+def widths(network: nn.Module) -> list[int]:
+    return [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
+
+
+def test_a_basic_block_of_depthwise_convolutions_is_two_and_a_skip() -> None:
+    row = LayerConfig(width=6, block="basic", conv="depthwise", norm="none", activation="none")
+    block = one_row(row, channels=3)
+    convs = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+    assert sorted((c.in_channels, c.out_channels, c.groups) for c in convs) == [
+        (3, 6, 1), (3, 6, 3), (6, 6, 6)
+    ]  # fmt: skip
+
+
+def depthwise_basic(width: int | str) -> str:
+    return f"+model.layers.more={{width: {width}, block: basic, conv: depthwise, repeat: 2}}"
+
+
+@pytest.mark.parametrize("multiplier", [1e-9, 0.37, 1.7])
+@pytest.mark.parametrize("width", ["null", 24, 36])
+def test_its_width_stays_a_multiple_of_what_comes_in(width: int | str, multiplier: float) -> None:
+    scale = f"model.width_multiplier={multiplier}"
+    config, before = (compose("model=tiny", scale, *row) for row in ((depthwise_basic(width),), ()))
+    network = build_model(config.model, config.data)
+    assert widths(network)[:3] == widths(build_model(before.model, before.data))[:3]
+    assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)  # torch takes its groups
+
+
+def test_its_width_that_is_no_multiple_is_told_and_no_failure_of_a_sweep() -> None:
+    config = compose("model=tiny", depthwise_basic(31))
+    with pytest.raises(SettingError, match=r"model\.layers\.more\.width=31: .*12 channels.*null"):
+        build_model(config.model, config.data)
+    assert violations(compose_raw("model=tiny", depthwise_basic(31))) == {"shape": 1.0}
+
+
+@pytest.mark.parametrize("width", [2**62, 2**70])
+def test_what_torch_refuses_to_build_is_told_by_its_row(width: int) -> None:
+    config = compose("model=tiny")
+    config.model.layers["conv1"].width = width  # type: ignore[union-attr]
+    with torch.device("meta"), pytest.raises(SettingError, match=r"model\.layers\.conv1="):
+        build_model(config.model, config.data)
+
+
 def test_the_head_sees_beyond_the_image() -> None:
     fields = [layer.receptive_field for layer in cost_of(*_parts("model=reference")).layers]
     assert fields == sorted(fields)

@@ -19,6 +19,7 @@ from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.factory import build_model
 from budgetsweep.network.fit import fit
 from budgetsweep.network.limits import limits, measure
+from budgetsweep.network.table import layer_table
 from budgetsweep.training.run import run
 from hydra_budget_sweeper.errors import SweepError
 
@@ -348,6 +349,50 @@ def test_batch_norm_over_a_single_value_is_told_before_training(line: str, tmp_p
 def test_a_sweep_passes_over_batch_norm_of_a_single_value() -> None:
     one, two = (violations(compose_raw(*ONE_PIXEL, f"trainer.batch_size={n}")) for n in (1, 2))
     assert (one["shape"], two["shape"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("width", "other"), [(6, "none"), (11, "group"), (12, "group")])
+def test_group_norm_is_advised_where_it_has_more_than_one_value(
+    width: int, other: str, tmp_path: Path
+) -> None:
+    row = [*ONE_PIXEL[:2], f"model.layers.conv5.width={width}"]
+    config = compose("data=digits", "budget=none", "trainer.batch_size=1", *row)
+    with pytest.raises(SettingError, match=rf"model\.layers\.conv5\.norm={other}\."):
+        run(config, tmp_path, threads=1)
+    # The advice is one that can be followed.
+    advised = compose("budget=none", *row, f"model.layers.conv5.norm={other}")
+    enforce(advised.model, advised.data, advised.budget)
+
+
+@pytest.mark.parametrize("order", ["conv_act_norm", "norm_act_conv"])
+@pytest.mark.parametrize("width", [1, 6, 8, 9, 11, 16])
+@pytest.mark.parametrize("kernel", [3, 4])
+def test_group_norm_that_gives_the_same_for_every_image_is_refused(
+    kernel: int, width: int, order: str, tmp_path: Path
+) -> None:
+    rows = [f"model.layers.conv5.{end}" for end in ("pool=1", "norm=group", f"kernel={kernel}",
+            f"width={width}", f"order={order}")]  # fmt: skip
+    overrides = ("data.root=nowhere", "budget=none", "trainer.batch_size=2", *rows)
+    config = compose(*overrides)
+    network = build_model(config.model, config.data)
+    seen: list[torch.Tensor] = []
+    (norm,) = (m for m in network.layers.conv5 if isinstance(m, torch.nn.GroupNorm))  # type: ignore[union-attr]
+    norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    torch.manual_seed(0)
+    network(torch.rand(4, 1, 28, 28))
+    constant = bool((seen[0] - seen[0][:1]).abs().max() < 1e-3)  # rounded, it is not all the same
+    assert violations(compose_raw(*overrides))["shape"] == float(constant)
+    if constant:
+        for refused in (
+            lambda: enforce(config.model, config.data, config.budget),
+            lambda: layer_table(config),
+            lambda: run(compose(*overrides), tmp_path, threads=1),
+        ):
+            with pytest.raises(SettingError, match=r"model\.layers\.conv5\.norm=group: .*pixel"):
+                refused()
+        assert not list(tmp_path.iterdir())
+    else:
+        enforce(config.model, config.data, config.budget)
 
 
 def test_every_candidate_of_a_search_for_shapes_is_within_the_budget_and_near_it() -> None:

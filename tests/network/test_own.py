@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,10 @@ import torch
 from composing import compose
 from torch.utils.flop_counter import FlopCounterMode
 
-from budgetsweep import register_block
+from budgetsweep import register_activation, register_block
 from budgetsweep.config import Config
 from budgetsweep.errors import SettingError
+from budgetsweep.network.budget import enforce
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.factory import build_model
 from budgetsweep.own import Own
@@ -85,6 +86,53 @@ def test_what_a_block_cannot_take_is_told_by_its_row() -> None:
     config = compose("model=tiny", "model.layers.conv1.block=broken")
     with pytest.raises(SettingError, match=r"model\.layers\.conv1\.block=broken: .*4×14×14"):
         build_model(config.model, config.data)
+    Own().blocks.clear()
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [(None, "None"), (3, "returned 3"), (torch.nn.ReLU, "class ReLU, which is to be called")],
+    ids=["nothing", "number", "class"],
+)
+def test_a_function_that_gives_no_module_is_told_by_its_row(returned: object, words: str) -> None:
+    register_block("none")(lambda channels, row: returned)
+    register_activation("nothing")(lambda: returned)
+    config = compose("model=tiny", "model.layers.conv1.block=none")
+    with pytest.raises(SettingError, match=rf"model\.layers\.conv1\.block=none: .*{words}"):
+        build_model(config.model, config.data)
+    config = compose("model=tiny", "model.layers.conv1.activation=nothing")
+    with pytest.raises(SettingError, match=r"model\.layers\.conv1=.*activation nothing"):
+        build_model(config.model, config.data)
+    Own().blocks.clear()
+    Own().activations.clear()
+
+
+@pytest.mark.parametrize(
+    ("norm", "constant"),
+    [
+        (lambda: torch.nn.InstanceNorm2d(6), True),
+        (lambda: torch.nn.GroupNorm(num_groups=6, num_channels=6), True),
+        (lambda: torch.nn.GroupNorm(3, 6), False),
+        (lambda: torch.nn.LayerNorm([1, 1]), True),
+        (lambda: torch.nn.LayerNorm((6, 1, 1)), False),
+    ],
+    ids=["instance", "group of one", "group of two", "layer of one", "layer"],
+)
+def test_a_norm_of_ones_own_over_a_single_value_is_told_by_its_row(
+    norm: Callable[[], torch.nn.Module], constant: bool
+) -> None:
+    @register_block("pooled")
+    def pooled(channels: int, row: object) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(channels, 6, 1), torch.nn.AdaptiveAvgPool2d(1), norm()
+        )
+
+    config = compose("model=tiny", "model.layers.conv2.block=pooled", "model.layers.conv2.pool=1")
+    if constant:
+        with pytest.raises(SettingError, match=r"model\.layers\.conv2\.block=pooled: .*single"):
+            enforce(config.model, config.data, config.budget)
+    else:
+        enforce(config.model, config.data, config.budget)
     Own().blocks.clear()
 
 

@@ -33,6 +33,7 @@ from budgetsweep.training.early_looks import look, sample
 from budgetsweep.training.evaluation import evaluate
 from budgetsweep.training.number_format import PLAIN, Format, choose_format
 from budgetsweep.training.run import run
+from budgetsweep.training.shared import share
 from budgetsweep.training.tracking import apart
 from budgetsweep.training.trainer import Trainer
 
@@ -603,7 +604,7 @@ def test_the_same_rows_in_another_order_or_number_are_other_settings(
     else:
         config.model.layers = dict(reversed(rows))
     with pytest.raises(UserError, match=r"model\.layers: \["):
-        checkpoint.load(tmp_path, config)
+        checkpoint.refuse_other(checkpoint.load(tmp_path) or {}, config, tmp_path)
 
 
 def test_no_two_seeds_are_one_run() -> None:
@@ -753,7 +754,7 @@ def test_runs_below_a_shared_folder_compute_as_the_first_of_them(
     answers = iter([Format("bf16", "channels_last")])  # a second measurement would fail
     monkeypatch.setattr(number_format, "measure", lambda *args: next(answers))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    number_format.share(tmp_path / "sweep")
+    share(tmp_path / "sweep")
 
     def chosen(run: str, *overrides: str) -> Format:
         config = small("trainer.precision=auto", "trainer.memory_format=auto", *overrides)

@@ -3,9 +3,10 @@
 Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
 """
 
-from budgetsweep.config.checks import check, check_objectives, to_config
+from budgetsweep.config.checks import allowed, check, check_objectives, to_config
 from budgetsweep.config.schema import (
     BLOCKS,
+    BYTES,
     OBJECTIVES,
     AugmentConfig,
     BudgetConfig,
@@ -22,6 +23,7 @@ from budgetsweep.config.store import CONF_DIR, register
 
 __all__ = [
     "BLOCKS",
+    "BYTES",
     "CONF_DIR",
     "OBJECTIVES",
     "AugmentConfig",
@@ -34,6 +36,7 @@ __all__ = [
     "SchedulerConfig",
     "TeacherConfig",
     "TrainerConfig",
+    "allowed",
     "check",
     "check_objectives",
     "register",

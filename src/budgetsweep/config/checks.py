@@ -29,9 +29,9 @@ def to_config(cfg: DictConfig) -> Config:
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     except OmegaConfBaseException as error:  # a row that was added by its path has no types before
-        reason = str(error).splitlines()[0].rstrip(".")
-        value = OmegaConf.select(cfg, str(error.full_key))
-        raise SettingError(str(error.full_key), value, f"{reason}.") from None
+        key = str(error.full_key)
+        reason = allowed(key) or str(error).splitlines()[0].rstrip(".") + "."
+        raise SettingError(key, OmegaConf.select(cfg, key), reason) from None
     assert isinstance(config, Config)
     for name in ("mean", "std"):
         given = getattr(config.data, name)
@@ -40,6 +40,16 @@ def to_config(cfg: DictConfig) -> Config:
     check(config)
     _check_names(config.objectives)
     return config
+
+
+def allowed(key: str) -> str:
+    """What a setting of several types allows, in words; empty for any other, and where there is none."""
+    node: Any = Config()
+    *parents, last = key.split(".")
+    for name in parents:
+        node = LayerConfig() if isinstance(node, dict) else getattr(node, name, None)
+    known = {f.name: f for f in dataclasses.fields(node)} if dataclasses.is_dataclass(node) else {}
+    return str(known[last].metadata.get("allowed", "")) if last in known else ""
 
 
 def check_objectives(

@@ -27,6 +27,8 @@ OBJECTIVES = (
 )  # fmt: skip
 # What a row can name; a program's own join them (`budgetsweep.own`).
 BLOCKS = ("conv", "basic", "inverted")
+BYTES = "must be bytes: a whole number ≥ 1, or one with kB (1,000), KiB (1,024), MB or MiB."
+_MOMENTS = "must be a list of numbers, one for all channels or one for each, or auto."
 ACTIVATIONS = (
     "relu", "relu6", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none",
 )  # fmt: skip
@@ -41,11 +43,15 @@ def setting(
     le: float | None = None,
     lt: float | None = None,
     choices: Callable[[], Sequence[str]] | None = None,
+    allowed: str = "",
 ) -> Any:
-    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <) or its choices."""
+    """A field with its meaning and its range (`ge` ≥, `gt` >, `le` ≤, `lt` <) or its choices.
+
+    One of several types says what is `allowed`: OmegaConf would tell their names in Python.
+    """
     bounds = {"≥": ge, ">": gt, "≤": le, "<": lt}
     bounds = {k: v for k, v in bounds.items() if v is not None}
-    metadata = {"help": help, "bounds": bounds, "choices": choices}
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "allowed": allowed}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -67,6 +73,7 @@ class LayerConfig(metaclass=ABCMeta):  # noqa: B024
         "zero padding on each side, pixels; same: as much as keeps the map's size at stride 1",
         ge=0,
         le=120,
+        allowed="must be a whole number of pixels from 0 to 120, or same.",
     )
     stride: int | None = setting(None, "step of the convolution, pixels", ge=1, le=8)
     dilation: int | None = setting(None, "distance of the kernel's taps, pixels", ge=1, le=16)
@@ -188,10 +195,14 @@ class DataConfig:
     )
     size: int = setting(28, "side of the square images, pixels", ge=1, le=512)
     mean: Numbers = setting(
-        [0.1307], "per-channel mean of the training pixels in 0–1; auto: computed from them"
+        [0.1307],
+        "per-channel mean of the training pixels in 0–1; auto: computed from them",
+        allowed=_MOMENTS,
     )
     std: Numbers = setting(
-        [0.3081], "per-channel standard deviation of the training pixels; auto: computed from them"
+        [0.3081],
+        "per-channel standard deviation of the training pixels; auto: computed from them",
+        allowed=_MOMENTS,
     )
     root: str = setting("data", "folder that holds, or will hold, the datasets")
     mirror: str | None = setting(
@@ -207,6 +218,7 @@ class DataConfig:
         "images held out of the training set, stratified; 0: none; auto: an image folder's val/, "
         "otherwise a fifth, at most 5,000",
         ge=0,
+        allowed="must be a whole number of images from 0, or auto.",
     )
     split_seed: int = setting(
         0, "seed of the validation split, apart from the run's seed", ge=0, lt=2**32
@@ -414,12 +426,14 @@ class BudgetConfig:
         None,
         "flash: what all weights take at `bits` bits; bytes, or with a unit: 64kB (1,000), 64KiB (1,024)",
         ge=1,
+        allowed=BYTES,
     )
     max_activation_bytes: int | str | None = setting(
         None,
         "RAM: most that is held at once during one image's inference, at `bits` bits a number; bytes, or "
         "with a unit",
         ge=1,
+        allowed=BYTES,
     )
     bits: Literal[32, 16, 8] = setting(
         32,

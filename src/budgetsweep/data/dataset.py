@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from budgetsweep.config import DataConfig
 from budgetsweep.data.checks import check_channels, check_classes, check_enough, validation_images
+from budgetsweep.data.contents import contents
 from budgetsweep.data.decode import decode
 from budgetsweep.data.decoded import Decoded
 from budgetsweep.data.image_folder import File, ImageFolder, Sample, find
 from budgetsweep.data.pixels import resize
 from budgetsweep.data.resolve import resolve
 from budgetsweep.data.split import complement, stratified
+from budgetsweep.errors import SettingError
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class Dataset:
     validation: Images | None
     class_names: tuple[str, ...]
     test: Callable[[], Images]  # reads the test set when called, never before
+    # of a folder of images, which may change; the files of other datasets are known by their hashes
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(config: DataConfig) -> Dataset:
@@ -64,19 +68,24 @@ def load(config: DataConfig) -> Dataset:
     """
     config = resolve(config)
     check_channels(config)
+    if not config.root.strip():
+        raise SettingError("data.root", "''", "must name a folder (the current one is .).")
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     # Pixels are kept as they are; mean and std apply later.
     del values["mean"], values["std"]
     values["root"] = str(Path(config.root).expanduser().absolute())
-    values["path"] = config.path and str(Path(config.path).expanduser().absolute())
+    if config.path and config.path.strip():  # else `find` refuses it as it is
+        values["path"] = str(Path(config.path).expanduser().absolute())
     return _load(**values)
 
 
 @lru_cache(maxsize=2)
 def _load(**values: object) -> Dataset:
     config = DataConfig(**values)  # type: ignore[arg-type]
+    found: dict[str, str] = {}
     if config.name == "image_folder":
         full, validation, names, test = _image_folder(config)
+        found = held(config)
     else:
         full, names, test = _read(config)
         validation = None
@@ -85,7 +94,22 @@ def _load(**values: object) -> Dataset:
         validation, full = full[held_out], full[complement(held_out, len(full))]
     if config.limit and config.limit < len(full):
         full = full[stratified(full.labels, config.limit, config.split_seed)]
-    return Dataset(full, validation, names, test)
+    return Dataset(full, validation, names, test, found)
+
+
+def held(config: DataConfig) -> dict[str, str]:
+    """What a folder of images holds, by its listing: see `contents`; empty for other datasets.
+
+    Raises:
+        SettingError: there is no such folder.
+        DataError: its layout cannot be told, or a class has too few images.
+    """
+    if config.name != "image_folder":
+        return {}
+    folder = find(config.path)
+    train, validation, test = _split_folder(config, folder)
+    parts = {"train": train, "validation": validation, "test": test}
+    return contents(folder.classes, {part: samples for part, samples in parts.items() if samples})
 
 
 def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:

@@ -75,7 +75,7 @@ def find(path: str | None) -> ImageFolder:
         SettingError: `path` is no folder.
         DataError: its layout cannot be told, or a part holds classes that train/ lacks.
     """
-    if path is None or not (top := Path(path).expanduser()).is_dir():
+    if path is None or not path.strip() or not (top := Path(path).expanduser()).is_dir():
         allowed = "must be a folder with one sub-folder of images for each class."
         raise SettingError("data.path", path, allowed)
     try:

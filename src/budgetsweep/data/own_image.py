@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ def prepare(
 
 def _read_grey(path: Path) -> tuple[Tensor, int]:
     """A square grey image (1, H, H) uint8 at its own size, and the file's longer side."""
-    source: Any = path
+    source: BinaryIO | None = None
     try:
         with Image.open(path) as image:
             side = max(image.size)
@@ -82,7 +82,7 @@ def _read_grey(path: Path) -> tuple[Tensor, int]:
                 source = _on_contrast(ImageOps.exif_transpose(image).convert("RGBA"))
     except Exception:  # decoders raise whatever they like; read_image finds the words
         side = 1
-    return read_image(source, 1, min(side, _LARGEST)), side
+    return read_image(path, 1, min(side, _LARGEST), source), side
 
 
 def _on_contrast(image: Image.Image) -> io.BytesIO:

@@ -9,6 +9,7 @@ from typing import Any
 
 from budgetsweep.network.cost import FLOAT_BYTES
 from budgetsweep.network.saved import SavedRun
+from budgetsweep.runs.images import changed_images
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ def describe(run: SavedRun, results: Sequence[Exported], folder: Path) -> str:
                 f"{r.memory.counted_ram:,}), {r.weight_bytes:,} of flash for its numbers (counted "
                 f"{r.memory.counted_flash:,}), and its code; no heap"
             )
+    _, changed = changed_images(run)
+    if changed:
+        lines.append(
+            f"the images in {run.config.data.path} have changed since the run ({changed}): what is "
+            "measured here is of others than it saw, and it may have been trained on some of them"
+        )
     return "\n".join([*lines, f"→ {folder}"])
 
 

@@ -32,6 +32,7 @@ from budgetsweep.files import write_json
 from budgetsweep.network.cost import FLOAT_BYTES
 from budgetsweep.network.limits import measure
 from budgetsweep.network.saved import SavedRun
+from budgetsweep.runs.images import changed_images
 from hydra_budget_sweeper.files import write_atomic
 
 FILES = {
@@ -179,10 +180,17 @@ def export(run: SavedRun, formats: Sequence[str], folder: Path) -> list[Exported
     """Write the formats into a folder, each checked, and export.json with the figures.
 
     Raises:
-        UserError: the onnx extra or the run's images are missing, or a check fails.
+        UserError: the onnx extra or the run's images are missing, these are of other classes by now,
+            or a check fails.
     """
     if set(formats) - {"torch"}:
         require_onnx()
+    classes, changed = changed_images(run)
+    if classes:
+        raise UserError(
+            f"{run.config.data.path}: it no longer holds the classes that the network was trained on "
+            f"({classes}), so nothing can be checked on it. Put its images back."
+        )
     exporter = Exporter(run, load(run.config.data), folder)
     results = [exporter.export(kind) for kind in formats]
     limit = run.config.budget.max_parameters
@@ -190,6 +198,7 @@ def export(run: SavedRun, formats: Sequence[str], folder: Path) -> list[Exported
         folder / "export.json",
         {"run": run.summary["model"], "parameters": run.summary["parameters"],
          "max_parameters": limit, "input": "pixels, float32 NCHW in 0-1", "opset": OPSET,
-         "class_names": list(run.class_names), "exports": [asdict(r) for r in results]},
+         "class_names": list(run.class_names), "images_changed": changed or None,
+         "exports": [asdict(r) for r in results]},
     )  # fmt: skip
     return results

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from budgetsweep.config import (
+    BLOCKS,
     BudgetConfig,
     DataConfig,
     LayerConfig,
@@ -20,6 +21,7 @@ from budgetsweep.errors import BudgetError, SettingError
 from budgetsweep.network.cost import HEAD, Cost
 from budgetsweep.network.fit import fit, narrowest
 from budgetsweep.network.limits import Measure, excess, limits, measure
+from budgetsweep.network.modules import norm_groups
 from hydra_budget_sweeper.errors import SweepError
 
 
@@ -45,6 +47,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     try:
         model = fit(_model(cfg), data, budget)
         cost, measures = measure(model, data, budget)
+        refuse_constants(model, cost)
         refuse_single_values(cost, cfg.trainer.batch_size)
         return {"shape": 0.0, **excess(measures)}
     except BudgetError:
@@ -71,14 +74,46 @@ def refuse_single_values(cost: Cost, batch_size: int) -> None:
     Raises:
         SettingError: the batch is one image, and a batch norm's map one pixel.
     """
-    for layer in cost.layers:
-        if batch_size == 1 and layer.batch_norm_pixels == 1:
+    norms = [(layer.name, norm) for layer in cost.layers for norm in layer.norms]
+    for row, norm in norms:
+        if batch_size == 1 and norm.kind == "batch_norm" and norm.values == 1:
+            other = "group" if norm_groups(norm.channels) < norm.channels else "none"
             raise SettingError(
                 "trainer.batch_size",
                 batch_size,
-                f"the map in model.layers.{layer.name} has one pixel there, and batch norm cannot be "
+                f"the map in model.layers.{row} has one pixel there, and batch norm cannot be "
                 "trained on a single value a channel.",
-                f"Train on batches of two images or more, or set model.layers.{layer.name}.norm=group.",
+                f"Train on batches of two images or more, or set model.layers.{row}.norm={other}.",
+            )
+
+
+def refuse_constants(model: ModelConfig, cost: Cost) -> None:
+    """Refuse a network with a norm that gives the same for every image.
+
+    Raises:
+        SettingError: a group of group norm, or what another averages over in each image by itself,
+            is a single value, which less itself is 0.
+    """
+    for layer in cost.layers:
+        for norm in layer.norms:
+            if norm.kind == "batch_norm" or norm.values > 1:
+                continue
+            row = model.layers.get(layer.name)
+            block = (row and row.block) or model.defaults.block
+            if block and block not in BLOCKS:
+                raise SettingError(
+                    f"model.layers.{layer.name}.block",
+                    block,
+                    f"its {norm.kind.replace('_', ' ')} has a single value of each image to average "
+                    "over, and gives the same for all.",
+                    "Keep a larger map there, or more channels in a group.",
+                )
+            raise SettingError(
+                f"model.layers.{layer.name}.norm",
+                "group",
+                f"the map has one pixel there and each of its {norm.channels} channels is a group by "
+                "itself, so that the norm gives the same for every image.",
+                "Keep a larger map there, norm more than 8 channels, or set norm=batch or none.",
             )
 
 
@@ -86,10 +121,12 @@ def enforce(model: ModelConfig, data: DataConfig, budget: BudgetConfig) -> tuple
     """The model to train and its cost: as configured, or with `budget.fit` scaled to fit.
 
     Raises:
+        SettingError: the rows do not make a network that could learn.
         BudgetError: it is over a limit; names the count, the limit and the largest rows.
     """
     model = fit(model, data, budget)
     cost, measures = measure(model, data, budget)
+    refuse_constants(model, cost)
     if broken := [m for m in measures if m.over > 0]:
         raise BudgetError(_refusal(broken[0], broken[1:]))
     return model, cost

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from budgetsweep.config import DataConfig, ModelConfig
 from budgetsweep.network.factory import build_model
 from budgetsweep.network.modules import Network, Residual
-from budgetsweep.network.trace import Operation, Trace, meta_copy
+from budgetsweep.network.trace import Norm, Operation, Trace, meta_copy
 
 FLOAT_BYTES = 4
 HEAD = "head"  # in place of a row's name
@@ -31,7 +31,7 @@ class LayerCost:
     macs: int
     activation_bytes: int  # most that is held during one of its operations
     receptive_field: int  # side, pixels; may be larger than the image
-    batch_norm_pixels: int | None  # values a channel of one image, in its smallest batch norm
+    norms: tuple[Norm, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ def _count(meta: Network, data: DataConfig) -> Cost:
 def _layer(
     name: str, stage: nn.Module, y: Tensor, work: list[tuple[Operation, int]], field: int
 ) -> LayerCost:
-    norms = [op.batch_norm_pixels for op, _ in work if op.batch_norm_pixels is not None]
     return LayerCost(
         name=name,
         operations=", ".join(_describe(stage)),
@@ -96,7 +95,7 @@ def _layer(
         macs=sum(op.macs for op, _ in work),
         activation_bytes=max((held for _, held in work), default=0) * FLOAT_BYTES,
         receptive_field=field,
-        batch_norm_pixels=min(norms, default=None),
+        norms=tuple(op.norm for op, _ in work if op.norm),
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from torch import nn
 
 from budgetsweep.config import DataConfig, LayerConfig, ModelConfig
-from budgetsweep.errors import SettingError
+from budgetsweep.errors import SettingError, UserError
 from budgetsweep.network.blocks import build, convolutions, drop_idle_biases, with_skip
 from budgetsweep.network.modules import POOLS, Network, SqueezeExcite, activation
 from budgetsweep.network.rows import resolve_layers, scaled
@@ -40,7 +42,9 @@ def build_model(model: ModelConfig, data: DataConfig) -> Network:
         layers[name] = nn.Sequential(*modules, *tail)
         size = _not_vanished(name, row, size, size // (row.pool or 1))
     drop_idle_biases(chain)
-    return Network(layers, nn.Sequential(*_head(model, channels, size, data.classes)))
+    with _named("model.head", model.head):
+        head = nn.Sequential(*_head(model, channels, size, data.classes))
+    return Network(layers, head)
 
 
 def _refuse_name(name: str) -> None:
@@ -63,13 +67,36 @@ def _build_block(name: str, row: LayerConfig, channels: int, size: int) -> tuple
         out = _not_vanished(name, row, out, conv.size(out))
     if row.residual or (row.residual is None and row.block == "basic"):
         _refuse_other_shape(name, row, size, row.width or 0, out)
-    return build(row, channels, size, out), row.width or 0, out
+    with _named(f"model.layers.{name}", f"{{width: {row.width}, block: {row.block}}}"):
+        return build(row, channels, size, out), row.width or 0, out
+
+
+@contextmanager
+def _named(key: str, value: object) -> Iterator[None]:
+    """Tell by its key of what torch, or a function of one's own, refuses to make."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        told = str(error).strip() or type(error).__name__
+        allowed = f"this cannot be built: {told.splitlines()[0].rstrip('.')}."
+        raise SettingError(key, value, allowed) from error
+
+
+def _brief(returned: object) -> str:
+    if isinstance(returned, type):
+        return f"the class {returned.__name__}, which is to be called first"
+    return "nothing (None)" if returned is None else reprlib.repr(returned)
 
 
 def _build_own(
-    name: str, row: LayerConfig, module: nn.Module, channels: int, size: int
+    name: str, row: LayerConfig, module: object, channels: int, size: int
 ) -> tuple[Modules, int, int]:
     key = f"model.layers.{name}.block"
+    if not isinstance(module, nn.Module):
+        allowed = f"what was registered must return an nn.Module, and returned {_brief(module)}."
+        raise SettingError(key, row.block, allowed)
     try:
         shape = output_shape(module, channels, size)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:

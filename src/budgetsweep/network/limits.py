@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from budgetsweep.config import BudgetConfig, DataConfig, ModelConfig
+from budgetsweep.config import BYTES, BudgetConfig, DataConfig, ModelConfig
 from budgetsweep.errors import SettingError
 from budgetsweep.network.cost import FLOAT_BYTES, HEAD, Cost, cost_of
 from budgetsweep.network.factory import build_model
@@ -132,7 +132,8 @@ def _number(name: str, value: int | str) -> int:
     number = round(float(found[1]) * _UNITS.get(found[2].lower(), 0)) if found else 0
     if number < 1:
         raise SettingError(
-            f"budget.{LIMITS[name]}", value,
-            "must be bytes: a whole number ≥ 1, or one with kB (1,000), KiB (1,024), MB or MiB.",
-        )  # fmt: skip
+            f"budget.{LIMITS[name]}",
+            value,
+            BYTES,
+        )
     return number

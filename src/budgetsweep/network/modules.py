@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -28,16 +29,25 @@ POOLS: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {
 def activation(name: str, may_overwrite: bool = False) -> nn.Module:
     """The nonlinearity of that name, in place where that is allowed and it can."""
     make = _ACTIVATIONS.get(name) or Own().activations[name]
-    if may_overwrite and "inplace" in inspect.signature(make).parameters:
-        return make(inplace=True)
-    return make()
+    inplace = may_overwrite and "inplace" in inspect.signature(make).parameters
+    made = make(inplace=True) if inplace else make()
+    if not isinstance(made, nn.Module):
+        raise TypeError(
+            f"the activation {name} returned {reprlib.repr(made)}, which is no nn.Module"
+        )
+    return made
 
 
 def norm(kind: str, width: int) -> nn.Module:
     """Batch norm, or group norm with the most groups, up to 8, that divide the width."""
     if kind == "batch":
         return nn.BatchNorm2d(width)
-    return nn.GroupNorm(max(n for n in range(1, 9) if width % n == 0), width)
+    return nn.GroupNorm(norm_groups(width), width)
+
+
+def norm_groups(width: int) -> int:
+    """Of group norm over so many channels; up to 8 of them each is a group of its own."""
+    return max(n for n in range(1, 9) if width % n == 0)
 
 
 class Network(nn.Module):

@@ -101,7 +101,7 @@ def _pixels(name: str, row: LayerConfig) -> int | None:
 
 
 def _is_depthwise(row: LayerConfig) -> bool:
-    return row.block == "conv" and row.conv == "depthwise"
+    return row.block in ("conv", "basic") and row.conv == "depthwise"
 
 
 def _groups(row: LayerConfig) -> int:

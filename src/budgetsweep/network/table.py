@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from budgetsweep.config import Config
+from budgetsweep.network.budget import refuse_constants
 from budgetsweep.network.fit import fit
 from budgetsweep.network.limits import measure
 
@@ -11,6 +12,7 @@ def layer_table(config: Config) -> tuple[str, bool]:
     """The layer table as text, and whether the network is within its budget."""
     model = fit(config.model, config.data, config.budget)
     cost, measures = measure(model, config.data, config.budget)
+    refuse_constants(model, cost)
     rows = [
         [
             layer.name,

@@ -23,6 +23,7 @@ _ELEMENTWISE = {
     "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus", "softmax", "threshold",
     "relu_", "leaky_relu_", "elu_", "hardtanh_", "sigmoid_", "tanh_", "threshold_",
 }  # fmt: skip
+_AVERAGED = {"batch_norm", "group_norm", "instance_norm", "layer_norm"}
 _BINARY = {"add", "sub", "mul", "div", "maximum", "minimum"}
 _CHANGES_ITSELF = {"add_", "sub_", "mul_", "div_"}
 # Products that torch's own counter counts.
@@ -44,6 +45,15 @@ class Reach:
         return Reach(self.field + (window - 1) * self.jump, self.jump * stride)
 
 
+@dataclass(frozen=True)
+class Norm:
+    """A norm, by torch's name of it: its channels, and the values of one image behind each average."""
+
+    kind: str
+    channels: int
+    values: int
+
+
 @dataclass
 class Operation:
     """One call: in which row, the maps that it reads and makes (numbers in `Trace.sizes`), its work."""
@@ -53,7 +63,7 @@ class Operation:
     makes: tuple[int, ...]
     in_place: bool
     macs: int = 0
-    batch_norm_pixels: int | None = None  # values a channel of one image
+    norm: Norm | None = None
 
 
 class Trace(TorchFunctionMode):
@@ -103,6 +113,8 @@ class Trace(TorchFunctionMode):
         made = list(_tensors(out))
         if inputs and made:
             self._record(name, inputs, made, windows, macs)
+            if name in _AVERAGED:
+                self.operations[-1].norm = _norm(name, inputs[0], *args[1:2], **kwargs)
         return out
 
     def _record(
@@ -131,7 +143,6 @@ class Trace(TorchFunctionMode):
                 makes=tuple(makes),
                 in_place=name in _ELEMENTWISE or name in _BINARY,
                 macs=macs,
-                batch_norm_pixels=math.prod(inputs[0].shape[2:]) if name == "batch_norm" else None,
             )
         )
 
@@ -229,6 +240,18 @@ def _linear(x: Tensor, weight: Tensor, bias: Any = None) -> Any:
     _expect(x.shape[-1], weight.shape[1])
     out = x.new_empty(*x.shape[:-1], len(weight))
     return out, ((1, 1), (1, 1)), out.numel() * weight.shape[1]
+
+
+def _norm(name: str, x: Tensor, given: Any = None, **more: Any) -> Norm:
+    """Of (1, C, ...); `given` is what torch's function takes behind its input."""
+    pixels, channels = math.prod(x.shape[2:]), x.shape[1]
+    values = {
+        "batch_norm": lambda: pixels,
+        "instance_norm": lambda: pixels,
+        "group_norm": lambda: channels * pixels // more.get("num_groups", given),
+        "layer_norm": lambda: math.prod(more.get("normalized_shape", given)),
+    }
+    return Norm(name, channels, values[name]())
 
 
 def _expect(given: int, wanted: int) -> None:

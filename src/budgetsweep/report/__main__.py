@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from budgetsweep.arguments import place
 from budgetsweep.errors import UserError
 from budgetsweep.report import write_report
 
@@ -34,13 +34,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "folder",
         metavar="DIR",
-        type=Path,
+        type=place,
         help="a sweep's folder, a single run's, or one whose sub-folders are runs",
     )
     p.add_argument(
         "--output",
         metavar="FILE",
-        type=Path,
+        type=place,
         help="the HTML file (default DIR/report.html)",
     )
     return p

@@ -11,8 +11,13 @@ from budgetsweep.data import load
 from budgetsweep.data.pixels import normalize, to_unit
 from budgetsweep.errors import UserError
 from budgetsweep.network.saved import SavedRun
+from budgetsweep.runs.images import changed_images
 
 N_WORST = 24
+
+
+class ChangedImagesError(UserError):
+    """A folder of images that no longer holds those that a run saw."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,17 @@ def find_mistakes(saved: SavedRun, test: bool) -> Mistakes:
     """Classify the validation images again, or under `test` the test set if the run itself did.
 
     Raises:
+        ChangedImagesError: they are others by now, and some of these may have been trained on.
         UserError: the data are not there, or the run set no images apart.
     """
     config = saved.config
     config.data.download = False  # a report fetches nothing
+    _, changed = changed_images(saved)
+    if changed:
+        raise ChangedImagesError(
+            f"The images in {config.data.path} have changed since the run ({changed}); only what it "
+            "counted itself can be told."
+        )
     dataset = load(config.data)
     use_test = test and saved.summary.get("test_accuracy") is not None
     split = dataset.test() if use_test else dataset.validation

@@ -8,7 +8,12 @@ from pathlib import Path
 from budgetsweep.errors import UserError
 from budgetsweep.network.cost import Cost, cost_of
 from budgetsweep.network.saved import SavedRun, load_run
-from budgetsweep.report.mistakes import Mistakes, counted_by_the_run, find_mistakes
+from budgetsweep.report.mistakes import (
+    ChangedImagesError,
+    Mistakes,
+    counted_by_the_run,
+    find_mistakes,
+)
 from budgetsweep.report.page import Block, Section, text
 from budgetsweep.report.sections import classes, layers
 
@@ -38,8 +43,10 @@ def look_at(folder: Path, test: bool) -> Looked:
     try:
         return Looked(saved, cost, find_mistakes(saved, test))
     except (UserError, OSError) as error:
-        known = counted_by_the_run(saved, test)
-        return Looked(saved, cost, known, f"The images cannot be read here: {error}")
+        why_not = f"The images cannot be read here: {error}"
+        if isinstance(error, ChangedImagesError):
+            why_not = str(error)
+        return Looked(saved, cost, counted_by_the_run(saved, test), why_not)
 
 
 def sections(looked: Looked, whose: str, beside: Cost | None = None) -> list[Section]:

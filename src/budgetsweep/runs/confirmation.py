@@ -18,6 +18,7 @@ from budgetsweep.runs.comparison import comparison_table
 from budgetsweep.runs.overrides import overrides_of
 from budgetsweep.runs.seeds import read_runs
 from budgetsweep.runs.training import train
+from budgetsweep.training.shared import share
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.files import write_text
 from hydra_budget_sweeper.space.grammar import override_text
@@ -201,8 +202,6 @@ def confirm(folder: Path, pair: Pair, n_seeds: int, overrides: Sequence[str]) ->
     Runs that are finished, from an earlier call, are not repeated. A reference over the budget is
     trained without one.
     """
-    from budgetsweep.training.number_format import share  # torch takes seconds to import
-
     groups = {REFERENCE: [*pair.reference, *overrides], pair.name: [*pair.overrides, *overrides]}
     about = [f"{pair.name}: `{' '.join(pair.overrides)}`"]
     if _task(groups[REFERENCE]) == _task(groups[pair.name]):

@@ -84,6 +84,8 @@ def _refuse_direction(config: DictConfig) -> None:
 def _refuse_teacher(config: DictConfig) -> None:
     """A teacher that is not there would end every trial."""
     folder = OmegaConf.select(config, "teacher.run")
+    if folder is not None and not str(folder).strip():
+        raise SettingError("teacher.run", "''", "must name a folder, or be null for no teacher.")
     if folder is not None and not any(
         (Path(folder) / name).exists() for name in (SUMMARY, LEADERBOARD)
     ):

@@ -40,13 +40,11 @@ def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def load(folder: Path, config: Config) -> dict[str, Any] | None:
+def load(folder: Path) -> dict[str, Any] | None:
     """The checkpoint in `folder`, or None where there is none.
 
-    A setting that it does not know, from before there was such a one, had its default.
-
     Raises:
-        UserError: it is unreadable, no checkpoint of ours, or of a run with other settings.
+        UserError: it is unreadable, or no checkpoint of ours.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -59,6 +57,17 @@ def load(folder: Path, config: Config) -> dict[str, Any] | None:
         isinstance(state, dict) and state.keys() >= _PARTS and isinstance(state["identity"], dict)
     ):
         raise UserError(f"{path} is no checkpoint of budgetsweep; remove it to start anew.")
+    return dict(state)
+
+
+def refuse_other(state: dict[str, Any], config: Config, folder: Path) -> None:
+    """Hold a run's settings against those of the checkpoint in its folder.
+
+    A setting that it does not know, from before there was such a one, had its default.
+
+    Raises:
+        UserError: it is of a run with other settings.
+    """
     differing = [
         f"{key}: {then} then, {now} now"
         for key, then, now in _pairs(state["identity"], identity(config))
@@ -66,10 +75,9 @@ def load(folder: Path, config: Config) -> dict[str, Any] | None:
     ]
     if differing:
         raise UserError(
-            f"{path} belongs to a run with other settings ({'; '.join(differing)}); use those, "
+            f"{folder / CHECKPOINT} belongs to a run with other settings ({'; '.join(differing)}); use those, "
             "or another hydra.run.dir."
         )
-    return dict(state)
 
 
 def _pairs(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

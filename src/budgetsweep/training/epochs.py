@@ -154,6 +154,7 @@ class Run:
     def _save(self) -> None:
         state = {
             "identity": self.identity,
+            "contents": dict(self.dataset.contents),
             "format": dataclasses.asdict(self.trainer.fmt),
             "trainer": self.trainer.state_dict(),
             "clock": dataclasses.asdict(self.clock),

@@ -9,14 +9,13 @@ the folder above them, where all of them find it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from torch import nn
 from budgetsweep.config import Config
 from budgetsweep.files import cache_dir, write_json
 from budgetsweep.folders import FORMAT
+from budgetsweep.training.shared import locked, shared_by
 
 log = logging.getLogger(__name__)
 
@@ -84,44 +84,23 @@ def choose_format(
 
         return _remembered(cache_dir() / "formats.json", _key(network, config, device), decide)
 
-    shared = _shared(folder)
-    found = _remembered(shared, device.type, measured) if shared else measured()
+    shared = shared_by(folder)
+    found = _remembered(shared / FORMAT, device.type, measured) if shared else measured()
     return Format(  # what is named holds, whatever others found
         found.precision if precision == "auto" else precision,
         found.memory_format if layout == "auto" else layout,
     )
 
 
-def share(folder: Path) -> None:
-    """Let all runs in folders below this one compute alike, as the first of them finds best."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FORMAT).touch()
-
-
-def _shared(folder: Path | None) -> Path | None:
-    above = [parent / FORMAT for parent in folder.absolute().parents] if folder else []
-    return next((path for path in above if path.is_file()), None)
-
-
 def _remembered(path: Path, key: str, decide: Callable[[], Format]) -> Format:
     """What the file holds for the key, or else, from now on, what is decided."""
-    with _locked(path.with_name(f".{path.name}.lock")):
+    with locked(path):  # two that measure at once would measure each other
         known = _read(path)
         if key not in known:
             known[key] = asdict(decide())
             with contextlib.suppress(OSError):
                 write_json(path, known)
     return Format(**known[key])
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Others wait meanwhile: two that measure at once would measure each other."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # where nothing can be written, nothing is kept
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(open(path, "ab")), fcntl.LOCK_EX)
-        yield
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:

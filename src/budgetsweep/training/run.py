@@ -26,6 +26,7 @@ from budgetsweep.training.device import (
 )
 from budgetsweep.training.epochs import Clock, Reporter, Run
 from budgetsweep.training.number_format import Format, choose_format
+from budgetsweep.training.same_images import refuse_changed, refuse_unlike
 from budgetsweep.training.summary import closing, describe, summarize
 from budgetsweep.training.teacher import load_teacher
 from budgetsweep.training.tracking import Tracker
@@ -83,14 +84,19 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     """All that a run needs, from its checkpoint where there is one; None if it has finished."""
     started = time.perf_counter()
     config.data = resolve(config.data)
+    state = checkpoint.load(folder) if config.resume else None
+    finished = state is not None and _is_finished(folder, config)
+    if state and not finished:  # before the settings: other classes make another network
+        refuse_changed(state, config.data)
     config.model, cost = enforce(config.model, config.data, config.budget)
     log.info("%s", describe(config, cost))
     show(parameters=cost.parameters, macs=cost.macs, epoch=0, epochs=config.trainer.epochs)
     identity = checkpoint.identity(config)
-    state = checkpoint.load(folder, config) if config.resume else None
-    if not state and (folder / SUMMARY).exists():
+    if state:
+        checkpoint.refuse_other(state, config, folder)
+    elif (folder / SUMMARY).exists():
         log.warning("%s held a finished run, which this one replaces", folder)
-    if state and _is_finished(folder, config):
+    if finished:
         log.info("finished before: %s", folder / SUMMARY)
         return None
 
@@ -99,6 +105,7 @@ def _open(config: Config, folder: Path, threads: int, report: Reporter | None) -
     torch.set_num_threads(config.trainer.threads or threads)
     torch.backends.cudnn.benchmark = True
     dataset = load(config.data)
+    refuse_unlike(dataset.contents, config.data, folder)
     refuse_single_values(cost, min(config.trainer.batch_size, len(dataset.train)))
     config.data = normalization(config.data, dataset.train.images)
     if config.trainer.batch_size > len(dataset.train):

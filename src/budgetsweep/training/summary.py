@@ -44,6 +44,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "images_per_second": images / clock.train,
         "data": config.data.name,
         "train_images": len(dataset.train),
+        "contents": dict(dataset.contents),
         "channels": config.data.channels,
         "mean": list(config.data.mean),
         "std": list(config.data.std),

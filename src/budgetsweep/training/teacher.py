@@ -69,6 +69,8 @@ def load_teacher(config: Config, device: torch.device, fmt: Format) -> Teacher |
     folder = config.teacher.run
     if folder is None:
         return None
+    if not folder.strip():
+        raise SettingError("teacher.run", "''", "must name a folder, or be null for no teacher.")
     try:
         run = load_run(Path(folder))
     except UserError as error:
