@@ -9,6 +9,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.results.best import BEST, EXPERIMENT
 from hydra_budget_sweeper.results.leaderboard import LEADERBOARD, STOCK_RESULTS, SUMMARY, TABLE
+from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.study.finalists import FINALISTS, FINALISTS_DEPTH
 from hydra_budget_sweeper.study.place import JOURNAL, WORKERS
@@ -34,18 +35,16 @@ def in_resumed_folder(config: DictConfig, resume: str | None) -> DictConfig:
     """Return the configuration of a sweep that goes on in the folder `resume`, if that is given.
 
     Raises:
-        SweepError: There is no such folder, or the command names another one as well.
+        SweepError: There is no such folder.
     """
     if resume is None:
         return config
-    named = [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith(f"{_DIR}=")]
-    if named and Path(str(config.hydra.sweep.dir)).resolve() != Path(resume).resolve():
-        raise SweepError(
-            f"hydra.sweeper.resume={resume} and {_DIR}={config.hydra.sweep.dir} are two folders. Name "
-            "one of them: either goes on with the sweep that it holds."
-        )
     if not Path(resume).is_dir():
         raise SweepError(f"hydra.sweeper.resume={resume}: there is no such sweep folder.")
+    named = any(o.lstrip("+").startswith(f"{_DIR}=") for o in config.hydra.overrides.hydra)
+    if named and Path(str(config.hydra.sweep.dir)).resolve() != Path(resume).resolve():
+        told = "hydra.sweeper.resume=%s is the folder of this sweep; %s=%s is left aside"
+        log.warning(told, resume, _DIR, config.hydra.sweep.dir)
     config = config.copy()
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = resume

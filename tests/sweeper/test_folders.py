@@ -96,15 +96,13 @@ def test_a_trial_named_as_the_winner_leaves_it_its_file(app: Application) -> Non
     assert names == {f"best.yaml-trial-{number}" for number in range(4)}
 
 
-def test_two_folders_are_named_and_none_of_them_is_taken(app: Application) -> None:
-    for name in ("one", "other"):
-        (app.folder / name).mkdir()
-    told = app.run("-m", SPACE, "hydra.sweeper.resume=one", "hydra.sweep.dir=other", expect=1)
-    assert "hydra.sweeper.resume=one and hydra.sweep.dir=other are two folders" in told
-    assert "Traceback" not in told and not [*app.folder.glob("one/*"), *app.folder.glob("other/*")]
+def test_of_two_folders_the_resumed_one_is_taken_and_the_other_told(app: Application) -> None:
+    (app.folder / "one").mkdir()
+    told = app.run("-m", SPACE, "hydra.sweeper.resume=one", "hydra.sweep.dir=other")
+    assert "hydra.sweep.dir=other is left aside" in told
+    assert leaderboard(app.folder / "one") and not (app.folder / "other").exists()
     same = f"hydra.sweep.dir={app.folder}/other/../one"
-    app.run("-m", SPACE, "hydra.sweeper.resume=one", same)
-    assert leaderboard(app.folder / "one")
+    assert "left aside" not in app.run("-m", SPACE, "hydra.sweeper.resume=one", same)
 
 
 def test_a_name_that_is_too_long_for_the_disk_becomes_the_trials_number(app: Application) -> None:

@@ -84,12 +84,19 @@ def _times(present: float, low: float, high: float | None = None, share: float =
 
 
 def missing_setting(
-    error: str, settings: Mapping[str, str], searched: Collection[str]
+    error: str, settings: Mapping[str, str], searched: Collection[str] | None = None
 ) -> str | None:
-    """Say which searched key the configuration lacks, where Hydra's error says to add it, and what it has."""
+    """Say which searched key the configuration lacks, where Hydra's error says to add it, and what it has.
+
+    Args:
+        error: Hydra's.
+        settings: Every setting of the configuration to its value, as text.
+        searched: The keys that are; by default whichever the error names.
+    """
     found = _REFUSED.search(error)
-    if found is None or (key := found.group(1)) not in searched:
+    if found is None or (searched is not None and found.group(1) not in searched):
         return None
+    key = found.group(1)
     if any(f"{name}.".startswith(f"{key}.") for name in settings):
         return None  # it is there: a value of it has what it lacks
     near = get_close_matches(key, settings, n=1)
