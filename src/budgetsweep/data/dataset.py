@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -84,8 +84,7 @@ def _load(**values: object) -> Dataset:
     config = DataConfig(**values)  # type: ignore[arg-type]
     found: dict[str, str] = {}
     if config.name == "image_folder":
-        full, validation, names, test = _image_folder(config)
-        found = held(config)
+        full, validation, names, test, found = _image_folder(config)
     else:
         full, names, test = _read(config)
         validation = None
@@ -107,9 +106,12 @@ def held(config: DataConfig) -> dict[str, str]:
     if config.name != "image_folder":
         return {}
     folder = find(config.path)
-    train, validation, test = _split_folder(config, folder)
-    parts = {"train": train, "validation": validation, "test": test}
-    return contents(folder.classes, {part: samples for part, samples in parts.items() if samples})
+    return _held(folder, _split_folder(config, folder))
+
+
+def _held(folder: ImageFolder, split: Sequence[list[Sample]]) -> dict[str, str]:
+    parts = zip(("train", "validation", "test"), split, strict=True)
+    return contents(folder.classes, {part: samples for part, samples in parts if samples})
 
 
 def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:
@@ -160,11 +162,11 @@ def _digits(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], I
 
 def _image_folder(
     config: DataConfig,
-) -> tuple[Images, Images | None, tuple[str, ...], Callable[[], Images]]:
+) -> tuple[Images, Images | None, tuple[str, ...], Callable[[], Images], dict[str, str]]:
     """Every bad file is named before any training; the test images are decoded when called for."""
     folder = find(config.path)
     check_classes(config, folder.classes)
-    train, held_out, test = _split_folder(config, folder)
+    train, held_out, test = split = _split_folder(config, folder)
     files = [file for file, _ in train + held_out]
 
     def read(part: str, files: list[File], others: list[File]) -> Tensor:
@@ -175,14 +177,14 @@ def _image_folder(
 
     images = Images(read("train", files, [file for file, _ in test]), _labels(train + held_out))
     if not held_out or config.validation == 0:  # then nothing is held out: all are trained on
-        return images, None, folder.classes, read_test
+        return images, None, folder.classes, read_test, _held(folder, split)
     if config.validation not in ("auto", len(held_out)):
         log.warning(
             "data.validation=%s has no effect: %s has a folder of %d validation images",
             config.validation, config.path, len(held_out),
         )  # fmt: skip
     first, last = torch.arange(len(train)), torch.arange(len(train), len(files))
-    return images[first], images[last], folder.classes, read_test
+    return images[first], images[last], folder.classes, read_test, _held(folder, split)
 
 
 def _split_folder(

@@ -131,9 +131,5 @@ def _number(name: str, value: int | str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKmM]?i?[bB])", value)
     number = round(float(found[1]) * _UNITS.get(found[2].lower(), 0)) if found else 0
     if number < 1:
-        raise SettingError(
-            f"budget.{LIMITS[name]}",
-            value,
-            BYTES,
-        )
+        raise SettingError(f"budget.{LIMITS[name]}", value, BYTES)
     return number

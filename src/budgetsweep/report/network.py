@@ -43,9 +43,8 @@ def look_at(folder: Path, test: bool) -> Looked:
     try:
         return Looked(saved, cost, find_mistakes(saved, test))
     except (UserError, OSError) as error:
-        why_not = f"The images cannot be read here: {error}"
-        if isinstance(error, ChangedImagesError):
-            why_not = str(error)
+        changed = isinstance(error, ChangedImagesError)
+        why_not = str(error) if changed else f"The images cannot be read here: {error}"
         return Looked(saved, cost, counted_by_the_run(saved, test), why_not)
 
 
