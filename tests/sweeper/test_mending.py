@@ -89,7 +89,11 @@ def test_lines_lost_in_several_places_are_told_and_kept_as_they_were(
     assert differing(content(copy), content(journal)) == 0
     told = capsys.readouterr().out
     for number, i in enumerate(begins, start=2):
-        assert f"line {i + 1}: began trial {number} of swept; the others keep their numbers" in told
+        # Which of several lines began it does not always show, where two workers take turns.
+        words = f"began trial {number} of swept; the others keep their numbers"
+        assert told.count(words) == 1
+        assert main([str(broken(journal, tmp_path / f"{number}.journal", i))]) == 0
+        assert f"line {i + 1}: {words}" in capsys.readouterr().out
     assert (tmp_path / "study.journal.bak").read_text() == "mine"
     assert (tmp_path / "study.journal.bak2").read_bytes() == before
     assert main([str(copy)]) == 0
