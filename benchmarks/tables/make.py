@@ -56,11 +56,11 @@ def trainings(folder: Path, draw: int) -> Iterator[dict[str, Any]]:
 
 
 def write(name: str, folder: Path, draw: int) -> None:
-    """Into the table what there is of this draw, in place of what it had of it."""
+    """Into the table what there is of this draw, in place of what it had of the same trainings."""
     file = TABLES / f"{name}.jsonl"
-    kept = file.read_text().splitlines() if file.exists() else []
-    lines = [line for line in kept if not json.loads(line)["network"].startswith(f"{draw}-")]
-    lines += [json.dumps(rounded(t), separators=(",", ":")) for t in trainings(folder, draw)]
+    kept = map(json.loads, file.read_text().splitlines() if file.exists() else [])
+    table = {(t["network"], t["seed"]): t for t in (*kept, *trainings(folder, draw))}
+    lines = [json.dumps(rounded(t), separators=(",", ":")) for t in table.values()]
     file.write_text("".join(f"{line}\n" for line in lines))
     say(f"{len(lines)} trainings in {file}")
 
