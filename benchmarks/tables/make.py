@@ -78,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     folder = Path(options.folder).absolute()
     if not options.collect:
-        sweep(options, folder / "seed-0", 0, options.networks)
-        for seed in range(1, options.seeds):
-            sweep(options, folder / f"seed-{seed}", seed, options.repeated)
+        for seed in range(options.first_seed, options.seeds):
+            networks = options.repeated if seed else options.networks
+            sweep(options, folder / f"seed-{seed}", seed, networks)
     write(options.name, folder, options.draw)
 
 
@@ -95,6 +95,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--networks", type=int, default=100)
     options.add_argument("--repeated", type=int, default=25, help="of them under further seeds")
     options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--first-seed", type=int, default=0, help="to go on from, elsewhere")
     options.add_argument("--epochs", type=int, default=6)
     options.add_argument("--validation", type=int, default=10_000, help="images")
     options.add_argument("--precision", default="fp32", help="fp32 or bf16, for all alike")
