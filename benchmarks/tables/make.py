@@ -95,10 +95,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--networks", type=int, default=100)
     options.add_argument("--repeated", type=int, default=25, help="of them under further seeds")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--first-seed", type=int, default=0, help="to go on from, elsewhere")
+    options.add_argument(
+        "--first-seed", type=int, default=0, help="those before it were trained elsewhere"
+    )
     options.add_argument("--epochs", type=int, default=6)
     options.add_argument("--validation", type=int, default=10_000, help="images")
-    options.add_argument("--precision", default="fp32", help="fp32 or bf16, for all alike")
+    options.add_argument("--precision", default="fp32", help="fp32 or bf16")
     options.add_argument("--jobs", type=int, default=2, help="workers of one thread")
     options.add_argument("--collect", action="store_true", help="only write what is there")
     return options.parse_intermixed_args(arguments)
