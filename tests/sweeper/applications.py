@@ -33,6 +33,18 @@ class Application:
         """Run `python app.py WORDS`; what it printed, both streams."""
         return self.shell(shlex.join(["python", "app.py", *words]), expect)
 
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start `python app.py WORDS` in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "app.py", *words],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
     def shell(self, command: str, expect: int = 0) -> str:
         """Run a line of shell in the folder, with this Python."""
         paths = [str(Path(sys.executable).parent), os.environ["PATH"]]

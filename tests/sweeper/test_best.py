@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from applications import application
+from sweeping import kill_all, wait_for
 
 BUDGET = "  - override hydra/sweeper: budget\n"
 TWO = "hydra.sweeper.n_trials=2"
@@ -20,6 +21,15 @@ FILES = {
     "conf/experiment/best.yaml": "# @package _global_\nlr: 0.9\ntag: my own best\n",
     "extra/opt/mine.yaml": "m: 0.1\n",
 }
+SLOW = """
+import pathlib, time
+
+def value(lr):
+    if pathlib.Path("slow").exists():
+        pathlib.Path("running").touch()
+        time.sleep(100)
+    return lr
+"""
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,28 @@ def test_no_experiment_is_written_that_would_run_something_else(tmp_path: Path) 
     text = (tmp_path / "out" / "best.yaml").read_text()
     assert "An experiment file cannot say all of it" in text
     assert not [line for line in text.splitlines() if not line.startswith("#")]
+    assert not (tmp_path / "out" / "experiment" / "best.yaml").exists()
+
+
+def test_there_is_no_experiment_while_the_sweep_goes_on(tmp_path: Path) -> None:
+    files = {name: text for name, text in FILES.items() if name != "conf/experiment/best.yaml"}
+    files["conf/experiment/mine.yaml"] = "# @package _global_\ntag: mine\n"
+    files["slow.py"] = SLOW
+    app = application(tmp_path, files, value="__import__('slow').value(cfg.lr)")
+    sweep = ["-m", "+experiment=mine", "lr=interval(0.1,0.3)", "hydra.sweep.dir=out"]
+    app.run(*sweep, TWO)
+    assert "'tag': 'mine'" in app.run("--config-dir", "out", "+experiment=best")
+    (tmp_path / "slow").touch()
+    started = app.start(*sweep, "hydra.sweeper.n_trials=3")
+    wait_for((tmp_path / "running").exists)
+    wait_for(lambda: not (tmp_path / "out" / "experiment" / "best.yaml").exists())
+    kill_all(started)
+    (tmp_path / "slow").unlink()
+    # Hydra's own word for a file that is not there, where comments alone would run the default
+    assert "experiment/best" in app.run("--config-dir", "out", "+experiment=best", expect=1)
+    assert "'tag': 'mine'" in app.shell(app.best_command("out"))
+    app.run(*sweep, "hydra.sweeper.n_trials=3")
+    assert "'tag': 'mine'" in app.run("--config-dir", "out", "+experiment=best")
 
 
 def test_two_objectives_end_with_the_first_of_the_front(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ class BestFile:
     """Writes `best.yaml`, and `experiment/best.yaml` for `--config-dir FOLDER +experiment=best`.
 
     The command in the second line repeats the winner's own overrides, as it was composed, so that
-    it is exact for every application. The settings below it are left out where an experiment file
-    cannot say them all: what Hydra composes with the file is held against the winner.
+    it is exact for every application. There is an experiment only where it is the winner: not while
+    the sweep goes on, and not where an experiment file cannot say all of it. What Hydra composes
+    with the file is held against the winner.
     """
 
     def __init__(
@@ -41,14 +42,15 @@ class BestFile:
 
     def write_command(self, winner: Winner) -> None:
         """Write the command alone, while the sweep goes on."""
-        self._write(self._head(winner))
+        self._write(self._head(winner), as_experiment=False)
 
     def write(self, winner: Winner) -> None:
         """Write the command, and the settings if they are found to be the winner's."""
         head = self._head(winner)
-        self._write(head + self._experiment(winner.overrides))
+        self._write(head + self._experiment(winner.overrides), as_experiment=True)
         if not self._is_exact(winner.overrides, winner.trial.number):
-            self._write(head + "# An experiment file cannot say all of it: use the command.\n")
+            told = "# An experiment file cannot say all of it: use the command.\n"
+            self._write(head + told, as_experiment=False)
 
     def _head(self, winner: Winner) -> str:
         command = " ".join([self._command, *map(shlex.quote, winner.overrides)])
@@ -57,10 +59,14 @@ class BestFile:
             f"# Trial {winner.trial.number} of the sweep, {winner.told}.\n"
         )
 
-    def _write(self, text: str) -> None:
-        (self._folder / EXPERIMENT).parent.mkdir(exist_ok=True)
-        for name in (BEST, EXPERIMENT):
-            write_text(self._folder / name, text)
+    def _write(self, text: str, as_experiment: bool) -> None:
+        write_text(self._folder / BEST, text)
+        experiment = self._folder / EXPERIMENT
+        if as_experiment:
+            experiment.parent.mkdir(exist_ok=True)
+            write_text(experiment, text)
+        else:  # comments alone would compose, and run what the sweep did not find
+            experiment.unlink(missing_ok=True)
 
     def _experiment(self, overrides: Sequence[str]) -> str:
         """Group choices as a defaults list, what is added first; the rest as settings."""
