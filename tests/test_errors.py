@@ -14,6 +14,10 @@ from budgetsweep.commands import main
 
 BAD = {
     "wrong key": ("optimizer.lrr=1", ["optimizer.lrr=1", "Did you mean optimizer.lr?"]),
+    "a key of another group": ("trainer.lr=0.1", ["trainer.lr=0.1", "Did you mean optimizer.lr?"]),
+    "a key without its group": ("epochs=3", ["epochs=3", "Did you mean trainer.epochs?"]),
+    "a sweep's key": ("n_trials=3", ["n_trials=3", "Did you mean hydra.sweeper.n_trials?"]),
+    "a key of another tool": ("gpus=2", ["gpus=2", "`budgetsweep settings` lists every one."]),
     "wrong row": (
         "model.layers.conv9.width=8",
         ["model.layers has no conv9", "conv5", "+model.layers.conv9.width=8"],
@@ -51,6 +55,7 @@ BAD = {
 SWEEP = {
     "nothing to search": ("", ["nothing to search", "search=best|dropout"]),
     "wrong key": ("optimizer.lrr=0.1,0.2", ["optimizer.lrr", "Did you mean optimizer.lr?"]),
+    "a key of another group": ("trainer.lr=0.1,0.2", ["trainer.lr", "Did you mean optimizer.lr?"]),
     "wrong type": ("search=widths trainer.epochs=many", ["trainer.epochs=many", "Integer"]),
     "wrong type in a list": ("trainer.epochs=1,many", ["trainer.epochs", "many", "Integer"]),
     "whole number": ("trainer.epochs=interval(1,3)", ["trainer.epochs=int(interval(1,3))"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -14,8 +15,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from budgetsweep.config import allowed
+from budgetsweep.config.checks import LISTED
+from budgetsweep.config.settings_page import settings
 from budgetsweep.errors import SettingError, UserError
-from hydra_budget_sweeper.hydra_errors import described
+from hydra_budget_sweeper.hydra_errors import NO_SUCH_SETTING, described
+from hydra_plugins.hydra_budget_sweeper.config import BudgetSweeperConf
 
 _OVERRIDE = re.compile(r"Error merging override \+*([^=]+)=(.*)")
 _VALUE = re.compile(r"Value '(.*)' of type ")
@@ -37,7 +41,7 @@ def told_in_words() -> Iterator[None]:
     except UserError as error:  # of a job in a sweep by another sweeper than ours
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(_of_several_types(error) or described(error))
+        sys.exit(explained(error))
     except OSError as error:
         if error.filename is None:
             error.filename = _job_folder(error)
@@ -48,6 +52,15 @@ def told_in_words() -> Iterator[None]:
         sys.exit(str(error))
     finally:
         del os.environ[_RAISE]
+
+
+def explained(error: Exception) -> str:
+    """What Hydra refused, and what a key that is not there may have meant: of another group, or of a sweep."""
+    if told := _of_several_types(error):
+        return told
+    of_sweep = [f"hydra.sweeper.{field.name}" for field in dataclasses.fields(BudgetSweeperConf)]
+    told = described(error, [*(setting.key for setting in settings()), *of_sweep])
+    return f"{told} {LISTED}" if told.endswith(NO_SUCH_SETTING) else told
 
 
 def _of_several_types(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -10,6 +9,7 @@ from optuna.samplers import RandomSampler
 
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.near import did_you_mean
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.grammar import key_of, parse_all, plain_key
@@ -65,11 +65,10 @@ def _seed_in(base: DictConfig, key: str) -> int:
     """Return the search's seed; 0 where it has none."""
     settings = flatten(base)
     if plain_key(key) not in settings:
-        near = get_close_matches(key, settings, n=1)
         raise SweepError(
             f"{_NAME}.key={key}: this configuration has no such setting."
-            + (f" Did you mean {near[0]}?" if near else "")
-            + f" Name the one that holds the seed, or leave the finalists out ({_NAME}.count=0)."
+            f"{did_you_mean(key, settings)} Name the one that holds the seed, "
+            f"or leave the finalists out ({_NAME}.count=0)."
         )
     try:
         seed = OmegaConf.select(base, key)

@@ -2,21 +2,28 @@
 
 import dataclasses
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_budget_sweeper.near import near
+
 _REFUSED = re.compile(r"Could not override '[^']*'\.\nTo append to your config use \+(.*)")
 _NEAR = re.compile(r"Did you mean(?: one of)?: (.*)\?")
 _PARSER = re.compile(r"(?:Error (?:when parsing index:|parsing override) .*|See https://.*)\n?")
+NO_SUCH_SETTING = "there is no such setting."
 _MERGING = "Error merging override "
 
 
-def described(error: Exception) -> str:
+def described(error: Exception, settings: Collection[str] = ()) -> str:
     """Write an error of Hydra's or OmegaConf's as a person needs it: mostly one line.
 
     `+key=value` is advised where something can be added, not where a key of a fixed set is misspelt.
+
+    Args:
+        settings: Every setting that there is, if that is known, for what a missing key may have meant.
     """
     cause = error.__cause__
     if isinstance(error, OmegaConfBaseException):
@@ -28,17 +35,18 @@ def described(error: Exception) -> str:
     if not isinstance(cause, OmegaConfBaseException):
         return str(error).strip()
     if refused := _REFUSED.match(str(error)):
-        return f"{refused[1]}: {_missing_key(cause, refused[1])}"
+        return f"{refused[1]}: {_missing_key(cause, refused[1], settings)}"
     return f"{str(error).removeprefix(_MERGING)}: {_first_line(cause)}"
 
 
-def _missing_key(error: OmegaConfBaseException, override: str) -> str:
+def _missing_key(error: OmegaConfBaseException, override: str, settings: Collection[str]) -> str:
     parent = str(error.full_key).rpartition(".")[0]
     found = _NEAR.search(str(error))
     names = [f"{parent}.{n}".lstrip(".") for n in re.findall(r"'(.*?)'", found[1] if found else "")]
+    names = names or near(str(error.full_key), settings)
     hint = f" Did you mean {' or '.join(names)}?" if names else ""
     if dataclasses.is_dataclass(error.object_type):
-        return f"there is no such setting.{hint}"
+        return f"{NO_SUCH_SETTING}{hint}"
     return f"{parent or 'the configuration'} has no {error.key}.{hint} To add one: +{override}"
 
 

@@ -133,8 +133,28 @@ def test_a_reference_over_the_budget_is_told_in_one_line() -> None:
         "The reference is over budget: 19,668 parameters, 11,668 more than "
         "budget.max_parameters=8,000; it is compared all the same."
     )
-    with pytest.raises(UserError, match="epoch"):
-        over_budget(["trainer.epoch=3"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "trainer.epoch=3",
+            "trainer.epoch=3: there is no such setting. Did you mean trainer.epochs?",
+        ),
+        ("lr=3", "lr=3: there is no such setting. Did you mean optimizer.lr?"),
+        (
+            "optimizer.lr=many",
+            "optimizer.lr=many: Value 'many' of type 'str' could not be converted to Float",
+        ),
+        ("data.mean=few", "data.mean=few: must be a list of numbers"),
+        ("data=minst", "Did you mean mnist?"),
+    ],
+)
+def test_what_cannot_be_composed_is_told_as_for_a_run(override: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        compose([override])
+    assert told in str(error.value) and "append" not in str(error.value)
 
 
 SHARED = ["data=digits", "model=tiny", "trainer.epochs=1", "trainer.test=false"]

@@ -12,6 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from budgetsweep.config.schema import OBJECTIVES, Config, LayerConfig
 from budgetsweep.errors import SettingError
+from hydra_budget_sweeper.hydra_errors import NO_SUCH_SETTING
+from hydra_budget_sweeper.near import did_you_mean
+
+LISTED = "`budgetsweep settings` lists every one."
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -23,7 +27,8 @@ def to_config(cfg: DictConfig) -> Config:
     given, known = OmegaConf.to_container(cfg), dataclasses.asdict(Config())
     row = dataclasses.asdict(LayerConfig())
     known["model"]["layers"] = dict.fromkeys(OmegaConf.select(cfg, "model.layers") or (), row)
-    _refuse_unknown(given, known)
+    names = list(_names(known))
+    _refuse_unknown(given, known, names)
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise SettingError(key, "???", "is missing.", f"Set {key}=...")
     try:
@@ -85,16 +90,23 @@ def _check_names(objectives: Sequence[str]) -> None:
         raise SettingError("objectives", list(objectives), allowed)
 
 
-def _refuse_unknown(given: Any, known: Any, prefix: str = "") -> None:
+def _names(known: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in known.items():
+        if isinstance(value, dict):
+            yield from _names(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _refuse_unknown(given: Any, known: Any, names: Sequence[str], prefix: str = "") -> None:
     """A key added with `+` passes the schema while Hydra composes; no run reads it."""
     if not (isinstance(given, dict) and isinstance(known, dict)):
         return
     for name, value in given.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"Did you mean {prefix}{close[0]}?" if close else ""
-            raise SettingError(f"{prefix}{name}", value, "there is no such setting.", hint)
-        _refuse_unknown(value, known[name], f"{prefix}{name}.")
+            hint = did_you_mean(f"{prefix}{name}", names).strip()
+            raise SettingError(f"{prefix}{name}", value, NO_SUCH_SETTING, hint or LISTED)
+        _refuse_unknown(value, known[name], names, f"{prefix}{name}.")
 
 
 def check(node: Any, prefix: str = "") -> None:

@@ -14,6 +14,7 @@ from budgetsweep.config import BudgetConfig
 from budgetsweep.errors import BudgetError, UserError
 from budgetsweep.files import write_json
 from budgetsweep.folders import REPLICATION
+from budgetsweep.mistakes import explained
 from budgetsweep.runs.comparison import comparison_table
 from budgetsweep.runs.overrides import overrides_of
 from budgetsweep.runs.seeds import read_runs
@@ -143,7 +144,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         with hydra.initialize_config_dir(str(CONF_DIR)):
             return hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # the last: model=null
-        raise UserError(str(error)) from None
+        raise UserError(explained(error)) from None
     finally:
         GlobalHydra.instance().hydra = running
 

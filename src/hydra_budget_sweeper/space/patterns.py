@@ -7,10 +7,10 @@ else is done with them.
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.near import did_you_mean
 
 _TIMES = re.compile(r"times\(([^()]*)\)")
 _REFUSED = re.compile(r"Could not override '([^']+)'")
@@ -99,7 +99,6 @@ def missing_setting(
     key = found.group(1)
     if any(f"{name}.".startswith(f"{key}.") for name in settings):
         return None  # it is there: a value of it has what it lacks
-    near = get_close_matches(key, settings, n=1)
     parts = key.split(".")
     for depth in range(len(parts) - 1, -1, -1):
         prefix = "".join(f"{part}." for part in parts[:depth])
@@ -110,8 +109,8 @@ def missing_setting(
         )
         if names:
             break
-    hint = f" Did you mean {near[0]}?" if near else ""
     return (
         f"{key} is searched, but this configuration has no such setting; {prefix.rstrip('.') or 'it'} has "
-        f"{', '.join(names)}.{hint} A pattern such as {prefix}* searches whatever is there."
+        f"{', '.join(names)}.{did_you_mean(key, settings)} "
+        f"A pattern such as {prefix}* searches whatever is there."
     )

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 
 from hydra_budget_sweeper.errors import SweepError
+from hydra_budget_sweeper.near import did_you_mean
 from hydra_budget_sweeper.space.axes import Axis
 from hydra_budget_sweeper.space.grammar import key_of, override_text, parse_all, read_value
 from hydra_budget_sweeper.space.space import Params, Space
@@ -111,8 +111,7 @@ def _check_fixed(key: str, value: Any, space: Space) -> None:
             )
         return
     searched = list(dict.fromkeys(axis.key for axis in space.axes))
-    near = get_close_matches(key, searched, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
     raise SweepError(
-        f"{_ENQUEUE} sets {key}, which is not searched. {hint}Searched are: {', '.join(searched)}."
+        f"{_ENQUEUE} sets {key}, which is not searched.{did_you_mean(key, searched)} "
+        f"Searched are: {', '.join(searched)}."
     )
