@@ -23,6 +23,7 @@ from pkgutil import resolve_name
 
 from budgetsweep import __version__
 from hydra_budget_sweeper.files import described, of_disk
+from hydra_budget_sweeper.near import did_you_mean
 from hydra_budget_sweeper.streams import drop_output, reader_left, secure_streams
 
 # name → the function that it calls, and what the list says of it
@@ -112,6 +113,5 @@ def parser() -> argparse.ArgumentParser:
 def _unknown(name: str) -> str:
     if "=" in name:
         return f"{name} is a setting, not a command. One run: budgetsweep train {name} ..."
-    close = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    hint = did_you_mean(difflib.get_close_matches(name, COMMANDS, n=1))
     return f"There is no command {name}.{hint} There are {', '.join(COMMANDS)}."

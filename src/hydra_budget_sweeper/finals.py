@@ -9,7 +9,7 @@ from optuna.samplers import RandomSampler
 
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.near import did_you_mean
+from hydra_budget_sweeper.near import did_you_mean, near
 from hydra_budget_sweeper.results.screen import VOICE as log
 from hydra_budget_sweeper.settings import Settings
 from hydra_budget_sweeper.space.grammar import key_of, parse_all, plain_key
@@ -67,7 +67,7 @@ def _seed_in(base: DictConfig, key: str) -> int:
     if plain_key(key) not in settings:
         raise SweepError(
             f"{_NAME}.key={key}: this configuration has no such setting."
-            f"{did_you_mean(key, settings)} Name the one that holds the seed, "
+            f"{did_you_mean(near(key, settings))} Name the one that holds the seed, "
             f"or leave the finalists out ({_NAME}.count=0)."
         )
     try:

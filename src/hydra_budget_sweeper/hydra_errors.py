@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_budget_sweeper.near import near
+from hydra_budget_sweeper.near import did_you_mean, near
 
 _REFUSED = re.compile(r"Could not override '[^']*'\.\nTo append to your config use \+(.*)")
 _NEAR = re.compile(r"Did you mean(?: one of)?: (.*)\?")
@@ -43,8 +43,7 @@ def _missing_key(error: OmegaConfBaseException, override: str, settings: Collect
     parent = str(error.full_key).rpartition(".")[0]
     found = _NEAR.search(str(error))
     names = [f"{parent}.{n}".lstrip(".") for n in re.findall(r"'(.*?)'", found[1] if found else "")]
-    names = names or near(str(error.full_key), settings)
-    hint = f" Did you mean {' or '.join(names)}?" if names else ""
+    hint = did_you_mean(names or near(str(error.full_key), settings))
     if dataclasses.is_dataclass(error.object_type):
         return f"{NO_SUCH_SETTING}{hint}"
     return f"{parent or 'the configuration'} has no {error.key}.{hint} To add one: +{override}"
@@ -54,8 +53,7 @@ def _missing_option(error: MissingConfigException) -> str:
     if not error.options or error.missing_cfg_file is None:
         return str(error).strip()
     group, _, option = error.missing_cfg_file.rpartition("/")
-    near = get_close_matches(option, error.options, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(get_close_matches(option, error.options, n=1))
     return f"{_first_line(error)}. {group} has {', '.join(error.options)}.{hint}"
 
 

@@ -1,6 +1,6 @@
 """Which of the names that there are a person may have meant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _ALIKE = 0.7  # of difflib's 0 to 1: momentm and momentum, not depth and width
@@ -20,9 +20,8 @@ def near(key: str, names: Iterable[str]) -> list[str]:
     return found[:1] if found and _parent(found[0]) == _parent(key) else found
 
 
-def did_you_mean(key: str, names: Iterable[str]) -> str:
-    """Write ` Did you mean ...?` with a space before it; empty where nothing is near."""
-    found = near(key, names)
+def did_you_mean(found: Sequence[str]) -> str:
+    """Write ` Did you mean ...?` with a space before it; empty where nothing was found."""
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 

@@ -192,6 +192,7 @@ def test_a_wrong_key_type_or_choice_is_refused_by_name(override: str, words: lis
         ("++trainer.epoch=5", ["trainer.epoch=5", "trainer.epochs?"]),
         ("+model.layers.conv3.widht=8", ["model.layers.conv3.widht=8", "width?"]),
         ("+nonsense=1", ["nonsense=1", "no such setting", "`budgetsweep settings`"]),
+        ("+optimzer.lr=1", ["optimzer=", "no such setting", "optimizer?"]),
         ("+data.lr=1", ["data.lr=1", "no such setting", "optimizer.lr?"]),
         ("optimizer.lr=???", ["optimizer.lr=???", "missing"]),
         ("objectives=[]", ["objectives=[]", "val_loss"]),

@@ -133,6 +133,8 @@ def test_a_reference_over_the_budget_is_told_in_one_line() -> None:
         "The reference is over budget: 19,668 parameters, 11,668 more than "
         "budget.max_parameters=8,000; it is compared all the same."
     )
+    with pytest.raises(UserError, match="epoch"):
+        over_budget(["trainer.epoch=3"])
 
 
 @pytest.mark.parametrize(

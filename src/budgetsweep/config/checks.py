@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from budgetsweep.config.schema import OBJECTIVES, Config, LayerConfig
 from budgetsweep.errors import SettingError
 from hydra_budget_sweeper.hydra_errors import NO_SUCH_SETTING
-from hydra_budget_sweeper.near import did_you_mean
+from hydra_budget_sweeper.near import did_you_mean, near
 
 LISTED = "`budgetsweep settings` lists every one."
 
@@ -27,8 +27,7 @@ def to_config(cfg: DictConfig) -> Config:
     given, known = OmegaConf.to_container(cfg), dataclasses.asdict(Config())
     row = dataclasses.asdict(LayerConfig())
     known["model"]["layers"] = dict.fromkeys(OmegaConf.select(cfg, "model.layers") or (), row)
-    names = list(_names(known))
-    _refuse_unknown(given, known, names)
+    _refuse_unknown(given, known)
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise SettingError(key, "???", "is missing.", f"Set {key}=...")
     try:
@@ -90,23 +89,28 @@ def _check_names(objectives: Sequence[str]) -> None:
         raise SettingError("objectives", list(objectives), allowed)
 
 
+def _refuse_unknown(given: Any, known: dict[str, Any]) -> None:
+    """A key added with `+` passes the schema while Hydra composes; no run reads it."""
+    for key, value in _unknown(given, known):
+        hint = did_you_mean(near(key, _names(known))).strip()
+        raise SettingError(key, value, NO_SUCH_SETTING, hint or LISTED)
+
+
+def _unknown(given: Any, known: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(given, dict) and isinstance(known, dict):
+        for name, value in given.items():
+            if name in known:
+                yield from _unknown(value, known[name], f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
+
+
 def _names(known: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every key, of groups and of settings."""
     for name, value in known.items():
+        yield f"{prefix}{name}"
         if isinstance(value, dict):
             yield from _names(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _refuse_unknown(given: Any, known: Any, names: Sequence[str], prefix: str = "") -> None:
-    """A key added with `+` passes the schema while Hydra composes; no run reads it."""
-    if not (isinstance(given, dict) and isinstance(known, dict)):
-        return
-    for name, value in given.items():
-        if name not in known:
-            hint = did_you_mean(f"{prefix}{name}", names).strip()
-            raise SettingError(f"{prefix}{name}", value, NO_SUCH_SETTING, hint or LISTED)
-        _refuse_unknown(value, known[name], names, f"{prefix}{name}.")
 
 
 def check(node: Any, prefix: str = "") -> None:
@@ -147,8 +151,8 @@ def _check_bounds(key: str, value: Any, bounds: dict[str, float]) -> None:
 def _check_choice(key: str, value: Any, choices: Callable[[], Sequence[str]] | None) -> None:
     if choices is None or value is None or value in choices():
         return
-    close = difflib.get_close_matches(value, choices(), n=1)
-    hint = f"Did you mean {close[0]}?" if close else "One's own: see docs/own-layers.md."
+    hint = did_you_mean(difflib.get_close_matches(value, choices(), n=1)).strip()
+    hint = hint or "One's own: see docs/own-layers.md."
     raise SettingError(key, value, f"must be one of {', '.join(choices())}.", hint)
 
 

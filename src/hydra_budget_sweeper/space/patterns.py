@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.near import did_you_mean
+from hydra_budget_sweeper.near import did_you_mean, near
 
 _TIMES = re.compile(r"times\(([^()]*)\)")
 _REFUSED = re.compile(r"Could not override '([^']+)'")
@@ -111,6 +111,6 @@ def missing_setting(
             break
     return (
         f"{key} is searched, but this configuration has no such setting; {prefix.rstrip('.') or 'it'} has "
-        f"{', '.join(names)}.{did_you_mean(key, settings)} "
+        f"{', '.join(names)}.{did_you_mean(near(key, settings))} "
         f"A pattern such as {prefix}* searches whatever is there."
     )

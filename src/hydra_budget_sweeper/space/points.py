@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from hydra_budget_sweeper.errors import SweepError
-from hydra_budget_sweeper.near import did_you_mean
+from hydra_budget_sweeper.near import did_you_mean, near
 from hydra_budget_sweeper.space.axes import Axis
 from hydra_budget_sweeper.space.grammar import key_of, override_text, parse_all, read_value
 from hydra_budget_sweeper.space.space import Params, Space
@@ -112,6 +112,6 @@ def _check_fixed(key: str, value: Any, space: Space) -> None:
         return
     searched = list(dict.fromkeys(axis.key for axis in space.axes))
     raise SweepError(
-        f"{_ENQUEUE} sets {key}, which is not searched.{did_you_mean(key, searched)} "
+        f"{_ENQUEUE} sets {key}, which is not searched.{did_you_mean(near(key, searched))} "
         f"Searched are: {', '.join(searched)}."
     )
