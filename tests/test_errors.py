@@ -26,6 +26,8 @@ BAD = {
     "options that exclude each other": ("--multirun --cfg job", ["Only one of", "--cfg"]),
     "wrong type": ("trainer.epochs=many", ["trainer.epochs", "many", "Integer"]),
     "a group that is null": ("optimizer=null", ["group", "string"]),
+    "a group that is removed": ("~scheduler", ["scheduler=???", "missing", "constant, cosine"]),
+    "a setting that is removed": ("~budget.max_parameters", ["cannot be removed", "another value"]),
     "an unknown variable": ("optimizer.lr=${nope}", ["optimizer.lr", "nope"]),
     "negative width": ("model.layers.conv3.width=-1", ["model.layers.conv3.width=-1", "≥ 1"]),
     "dropout above one": ("model.layers.conv4.dropout=1.2", ["dropout=1.2", "≥ 0 and < 1"]),
@@ -59,6 +61,9 @@ SWEEP = {
     "wrong type": ("search=widths trainer.epochs=many", ["trainer.epochs=many", "Integer"]),
     "wrong type in a list": ("trainer.epochs=1,many", ["trainer.epochs", "many", "Integer"]),
     "whole number": ("trainer.epochs=interval(1,3)", ["trainer.epochs=int(interval(1,3))"]),
+    "out of range": ("search=widths optimizer.momentum=-1", ["optimizer.momentum=-1.0", "≥ 0"]),
+    "a setting that there is not": ("search=widths +data.x=1", ["data.x=1", "no such setting"]),
+    "a group that is removed": ("search=optimizer ~scheduler", ["scheduler=???", "missing"]),
     "unknown search": ("search=width", ["search/width", "Did you mean widths?"]),
     "no such device": ("search=widths trainer.device=mps", ["trainer.device=mps", "auto or cpu"]),
     "an accuracy to minimize": (

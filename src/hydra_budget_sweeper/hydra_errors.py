@@ -14,6 +14,7 @@ _REFUSED = re.compile(r"Could not override '[^']*'\.\nTo append to your config u
 _NEAR = re.compile(r"Did you mean(?: one of)?: (.*)\?")
 _PARSER = re.compile(r"(?:Error (?:when parsing index:|parsing override) .*|See https://.*)\n?")
 NO_SUCH_SETTING = "there is no such setting."
+_NOT_REMOVED = "does not support deletion"
 _MERGING = "Error merging override "
 
 
@@ -36,7 +37,10 @@ def described(error: Exception, settings: Collection[str] = ()) -> str:
         return str(error).strip()
     if refused := _REFUSED.match(str(error)):
         return f"{refused[1]}: {_missing_key(cause, refused[1], settings)}"
-    return f"{str(error).removeprefix(_MERGING)}: {_first_line(cause)}"
+    told = _first_line(cause)
+    if told.endswith(_NOT_REMOVED):
+        told = "a setting of a fixed set cannot be removed, only set to another value."
+    return f"{str(error).removeprefix(_MERGING)}: {told}"
 
 
 def _missing_key(error: OmegaConfBaseException, override: str, settings: Collection[str]) -> str:

@@ -1,12 +1,15 @@
 """Whose a study is: one sweep's, in one folder, with one space and the same settings."""
 
+import math
 import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 from sweeping import states, study, summary, sweep, traced
 
 from hydra_budget_sweeper import read_sweep
@@ -161,6 +164,63 @@ def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:
     assert "setting steps: 0 → 2" in refused.stderr and "seconds" not in refused.stderr
     sweep(tmp_path, X, n_trials(2), "seconds=0.01", "shape.scale=1.5", free)
     assert summary(tmp_path)["trained"] == 2
+
+
+def test_a_mistake_that_cost_nothing_is_mended_in_its_folder(tmp_path: Path) -> None:
+    limited = "hydra.sweeper.constraints=bowl.limits"
+    point = "hydra.sweeper.enqueue=[{width: 70}]"
+    refused = sweep(tmp_path, "width=range(60,90)", limited, point, expect=1)
+    assert "No candidate is within the limits" in refused.stderr
+    sweep(tmp_path, "width=choice(6,7)", limited, n_trials(2), "steps=1")
+    assert {t.params["width"] for t in study(tmp_path).trials} == {6, 7}
+    assert summary(tmp_path)["trained"] == 2
+    refused = sweep(tmp_path, "width=choice(6,7)", limited, n_trials(3), "steps=2", expect=1)
+    assert "setting steps: 1 → 2" in refused.stderr and "free_settings" in refused.stderr
+
+
+def test_a_sweep_that_only_failed_is_told_how_to_begin_anew(tmp_path: Path) -> None:
+    sweep(tmp_path, X, n_trials(2), "trouble=shout", expect=1)
+    refused = sweep(tmp_path, X, n_trials(2), expect=1)
+    assert "setting trouble: shout → null" in refused.stderr
+    assert "All that it began failed: remove that folder" in refused.stderr
+
+
+STARTED = {NOTE: {"started": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("trial", "binds"),
+    [
+        pytest.param(None, False, id="none"),
+        pytest.param({"state": TrialState.WAITING}, False, id="known point"),
+        pytest.param({"state": TrialState.FAIL}, False, id="not composed"),
+        pytest.param({"state": TrialState.COMPLETE, "value": math.inf}, False, id="over a limit"),
+        pytest.param({"state": TrialState.RUNNING}, True, id="running"),
+        pytest.param(
+            {"state": TrialState.WAITING, "system_attrs": STARTED}, True, id="interrupted"
+        ),
+        pytest.param({"state": TrialState.FAIL, "system_attrs": STARTED}, True, id="failed"),
+        pytest.param({"state": TrialState.PRUNED, "system_attrs": STARTED}, True, id="pruned"),
+    ],
+)
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_a_sweep_is_bound_once_a_candidate_came_to_be_trained(
+    tmp_path: Path, trial: dict[str, Any] | None, binds: bool, storage: str | None
+) -> None:
+    (tmp_path / ".workers").mkdir()
+    place = StudyPlace(tmp_path, storage and database(tmp_path), "s")
+    before = {"space": {"x": "choice(1,2)"}, "direction": ["minimize"], "setting": {"lr": -1}}
+    now = {"space": {"x": "choice(1,3)"}, "direction": ["maximize"], "setting": {"lr": 0.1}}
+    store = open_study(place, ("minimize",), before)
+    if trial is not None:
+        store.create(create_trial(**trial))
+    with pytest.raises(SweepError, match="setting lr: -1 → 0.1"):  # who helps takes what there is
+        open_study(place, ("maximize",), now, joining=True)
+    with pytest.raises(SweepError, match="space x") if binds else nullcontext():
+        store = open_study(place, ("maximize",), now)
+    known = store.trials(), [direction.name for direction in store.directions]
+    assert binds or known == ([], ["MAXIMIZE"])
+    open_study(place, ("maximize",), before if binds else now, joining=True)
 
 
 def test_a_setting_spelled_out_with_its_value_is_no_difference(tmp_path: Path) -> None:

@@ -225,8 +225,8 @@ def test_resume_goes_on_and_keeps_what_is_done(tmp_path: Path) -> None:
     [
         (["x=interval(-5,6)"], ["space x: interval(-5,5) → interval(-5,6)"]),
         ([X, "y=interval(0,1)"], ["space y: (absent) → interval(0,1)"]),
-        ([X, "hydra.sweeper.direction=maximize"], ["direction: ['minimize'] → ['maximize']"]),
-        ([X, LIMITS], ["constraints: None → bowl.limits"]),
+        ([X, "hydra.sweeper.direction=maximize"], ["direction: [minimize] → [maximize]"]),
+        ([X, LIMITS], ["constraints: null → bowl.limits"]),
         ([X, "width=5"], ["setting width: 1 → 5"]),
     ],
     ids=["range", "parameter", "direction", "constraints", "fixed"],

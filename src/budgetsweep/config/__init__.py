@@ -3,7 +3,7 @@
 Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
 """
 
-from budgetsweep.config.checks import allowed, check, check_objectives, to_config
+from budgetsweep.config.checks import allowed, check, check_objectives, refuse_missing, to_config
 from budgetsweep.config.schema import (
     BLOCKS,
     BYTES,
@@ -39,6 +39,7 @@ __all__ = [
     "allowed",
     "check",
     "check_objectives",
+    "refuse_missing",
     "register",
     "to_config",
 ]

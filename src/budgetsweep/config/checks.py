@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from budgetsweep.config.schema import OBJECTIVES, Config, LayerConfig
+from budgetsweep.config.store import CONF_DIR
 from budgetsweep.errors import SettingError
 from hydra_budget_sweeper.hydra_errors import NO_SUCH_SETTING
 from hydra_budget_sweeper.near import did_you_mean, near
@@ -24,12 +25,11 @@ def to_config(cfg: DictConfig) -> Config:
     Raises:
         SettingError: a key is unknown, or a value missing or out of its range.
     """
+    refuse_missing(cfg)
     given, known = OmegaConf.to_container(cfg), dataclasses.asdict(Config())
     row = dataclasses.asdict(LayerConfig())
     known["model"]["layers"] = dict.fromkeys(OmegaConf.select(cfg, "model.layers") or (), row)
     _refuse_unknown(given, known)
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        raise SettingError(key, "???", "is missing.", f"Set {key}=...")
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     except OmegaConfBaseException as error:  # a row that was added by its path has no types before
@@ -44,6 +44,18 @@ def to_config(cfg: DictConfig) -> Config:
     check(config)
     _check_names(config.objectives)
     return config
+
+
+def refuse_missing(cfg: DictConfig) -> None:
+    """A value that is still to be given, or a group of which nothing is chosen.
+
+    Raises:
+        SettingError: there is one.
+    """
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        options = ", ".join(sorted(file.stem for file in (CONF_DIR / key).glob("*.yaml")))
+        hint = f"Choose one, such as {options}." if options else f"Set {key}=..."
+        raise SettingError(key, "???", "is missing.", hint)
 
 
 def allowed(key: str) -> str:

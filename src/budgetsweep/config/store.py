@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
 
 from budgetsweep.config.schema import Config
 
@@ -16,7 +17,14 @@ CONF_DIR = next(
 
 
 def register() -> None:
-    """Make the schema known to Hydra under the name that conf/config.yaml starts from."""
-    store = ConfigStore.instance()
+    """Make the schema known to Hydra under the name that conf/config.yaml starts from.
+
+    A group has to be chosen: with the schema's own values in its place, `~scheduler` would train with
+    the schedule that it was to remove.
+    """
+    schema = OmegaConf.structured(Config)
+    for name in schema:
+        if (CONF_DIR / str(name)).is_dir():
+            schema[name] = MISSING
     # `replace`: without it a second call, in one process, warns.
-    store.store(name="schema", node=Config, provider="budgetsweep", replace=True)
+    ConfigStore.instance().store(name="schema", node=schema, provider="budgetsweep", replace=True)

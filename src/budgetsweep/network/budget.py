@@ -15,6 +15,7 @@ from budgetsweep.config import (
     ModelConfig,
     check,
     check_objectives,
+    refuse_missing,
 )
 from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError
@@ -34,10 +35,11 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     Raises:
         SweepError: no candidate could give the sweep's objectives.
     """
-    data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
-    assert isinstance(data, DataConfig)
-    assert isinstance(budget, BudgetConfig)
     try:
+        refuse_missing(cfg)
+        data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
+        assert isinstance(data, DataConfig)
+        assert isinstance(budget, BudgetConfig)
         data = resolve(data)
         check(budget, "budget.")
         limits(budget)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from budgetsweep.config import to_config
 from budgetsweep.errors import SettingError, UserError
 from budgetsweep.folders import LEADERBOARD, SUMMARY
+from hydra_budget_sweeper.space.grammar import parse_all
 
 _LOCAL = ("basic", "workers", "forkserver", "joblib")  # launchers that stay on this machine
 
@@ -32,6 +34,7 @@ class BeforeRun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
+            _refuse_settings(config)
             _refuse_direction(config)
             _refuse_teacher(config)
         except UserError as error:
@@ -63,6 +66,21 @@ def _refuse_search(config: DictConfig) -> None:
             f"{search} is of a sweep: budgetsweep sweep {search}. To train its network once as it is, add "
             "--run."
         )
+
+
+def _refuse_settings(config: DictConfig) -> None:
+    """What no candidate could be trained with; what is searched, the candidates bring themselves."""
+    run = config.copy()
+    with open_dict(run):
+        del run["hydra"]
+    try:
+        to_config(run)
+    except SettingError as error:
+        searched = {*_keys(OmegaConf.select(config, "hydra.sweeper.params") or {}), *_swept(config)}
+        if not any(
+            fnmatchcase(error.key, key) or error.key.startswith(f"{key}.") for key in searched
+        ):
+            raise
 
 
 def _refuse_direction(config: DictConfig) -> None:
@@ -98,6 +116,12 @@ def _keys(params: Any) -> Iterable[str]:
         yield str(key).partition("=")[0]
         if OmegaConf.is_dict(value):
             yield from _keys(value)
+
+
+def _swept(config: DictConfig) -> Iterable[str]:
+    """What the command line gives several values."""
+    given: Any = OmegaConf.to_container(config.hydra.overrides.task)
+    return [o.key_or_group for o in parse_all(given) if o.is_sweep_override()]
 
 
 def _keep_finished(config: DictConfig) -> None:

@@ -9,21 +9,32 @@ from typing import Any, Literal, cast
 import optuna
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import DuplicatedStudyError
+from optuna.trial import TrialState
 
 from hydra_budget_sweeper.compose import flatten
 from hydra_budget_sweeper.errors import SweepError
 from hydra_budget_sweeper.settings import Settings
+from hydra_budget_sweeper.space.grammar import override_text
 from hydra_budget_sweeper.space.space import Space
 from hydra_budget_sweeper.study.application import application_of
 from hydra_budget_sweeper.study.belonging import bind, check_folder
+from hydra_budget_sweeper.study.finalists import name_of
 from hydra_budget_sweeper.study.place import StudyPlace
 from hydra_budget_sweeper.study.store import StudyStore
+from hydra_budget_sweeper.study.trials import note_of
 
 IDENTITY = "budget_sweep:identity"
 SEED = "budget_sweep:seed"
 
 _ABSENT = "(absent)"
 _APPLICATION = "application"
+_ADVICE = (
+    "Go on with the old ones, or start in another folder (hydra.sweep.dir). Settings that change no "
+    "result can be named in hydra.sweeper.free_settings."
+)
+_ADVICE_FAILED = (
+    "All that it began failed: remove that folder, or start in another one (hydra.sweep.dir)."
+)
 
 
 def identity_of(settings: Settings, space: Space, base: DictConfig, task: Any) -> dict[str, Any]:
@@ -64,6 +75,8 @@ def open_study(
         free: Patterns of the keys of settings that may differ.
         joining: Whether to help with a study that another folder began, where a server has it.
 
+    Where no candidate came to be trained yet, another `identity` begins it anew.
+
     Raises:
         SweepError: The study is another sweep's or another program's, or was begun with another
             space, objective, limits or settings.
@@ -77,6 +90,9 @@ def open_study(
     store = StudyStore(storage, place.name)
     before = store.attribute(IDENTITY)
     bind(store, place, directions, ours=before is not None or not exists, joining=joining)
+    if before is not None and before != identity and not joining and _began_nothing(store):
+        store, before = _anew(store, storage, directions), None
+        bind(store, place, directions, ours=True)
     if before is None:
         store.set_attribute(IDENTITY, identity)
     else:
@@ -102,6 +118,21 @@ def _create(storage: optuna.storages.BaseStorage, name: str, directions: tuple[s
         optuna.create_study(storage=storage, study_name=name, directions=known)
 
 
+def _began_nothing(store: StudyStore) -> bool:
+    """Whether no candidate came to be trained: its settings may have been a mistake."""
+    return not any(t.state is TrialState.RUNNING or note_of(t).started for t in store.trials())
+
+
+def _anew(
+    store: StudyStore, storage: optuna.storages.BaseStorage, directions: tuple[str, ...]
+) -> StudyStore:
+    """Put an empty study in the place of one; what waits there is of the old settings."""
+    for name in {store.name, name_of(store.name)} & set(optuna.get_all_study_names(storage)):
+        optuna.delete_study(study_name=name, storage=storage)
+    _create(storage, store.name, directions)
+    return StudyStore(storage, store.name)
+
+
 def _go_on(
     store: StudyStore,
     place: StudyPlace,
@@ -114,14 +145,17 @@ def _go_on(
         told = "\n".join(lines)
         raise SweepError(
             f"The sweep in {place.folder} was started with other settings:\n{told}\n"
-            "Go on with the old ones, or start in another folder (hydra.sweep.dir). Settings that "
-            "change no result can be named in hydra.sweeper.free_settings."
+            f"{_ADVICE_FAILED if _only_failed(store) else _ADVICE}"
         )
     # What only this version knows is held to from now on.
     settings = {**now.get("setting", {}), **before.get("setting", {})}
     merged = {**now, **before, "setting": settings}
     if merged != before:
         store.set_attribute(IDENTITY, merged)
+
+
+def _only_failed(store: StudyStore) -> bool:
+    return all(t.state is TrialState.FAIL or not note_of(t).started for t in store.trials())
 
 
 def differences(
@@ -144,7 +178,7 @@ def differences(
             continue
         if not isinstance(old, dict) or not isinstance(new, dict):
             if old != new:
-                yield f"{part}: {old} → {new}"
+                yield f"{part}: {_said(old)} → {_said(new)}"
             continue
         for key in sorted(old.keys() | new.keys()):
             o, n = old.get(key, _ABSENT), new.get(key, _ABSENT)
@@ -156,7 +190,14 @@ def differences(
             if part == "fixed" and name in same:
                 continue  # written on the command line now, or no more: the value is the same
             told.add(name)
+            if part == "setting":  # the other parts have theirs as it was written
+                o, n = _said(o), _said(n)
             yield f"{part} {key}: {o} → {n}"
+
+
+def _said(value: Any) -> str:
+    """A value as one would write it on a command line."""
+    return _ABSENT if value == _ABSENT else override_text(value)
 
 
 def _is_free(key: str, patterns: Sequence[str]) -> bool:
