@@ -74,8 +74,20 @@ SWEEP = {
         "search=widths objectives=[val_accuracy,macs]",
         ["direction=minimize", "hydra.sweeper.direction=[maximize,minimize]"],
     ),
+    "missing data": (
+        "search=widths data.download=false data.root=nowhere",
+        ["mnist: missing train-images-idx3-ubyte.gz", "data.mirror"],
+    ),
+    "a folder that is not there": (
+        "search=widths data=image_folder data.path=nowhere",
+        ["data.path=nowhere", "one sub-folder of images for each class"],
+    ),
+    "validation too large": (
+        "search=widths data=digits data.validation=1437",
+        ["data.validation=1437", "10 to 1,427"],
+    ),
     "nothing fits": (
-        "search=widths budget.max_parameters=50",
+        "search=widths budget.max_parameters=50 data=digits",
         ["smallest", "model.layers.conv1.width=8", "parameters"],
     ),
 }
@@ -110,7 +122,7 @@ def test_a_mistake_is_told_in_words(
 
 
 @pytest.mark.parametrize(("command", "line", "words"), cases("sweep"))
-@pytest.mark.by_default("sweep: nothing to search")
+@pytest.mark.by_default("sweep: nothing to search", "sweep: missing data")
 def test_a_mistake_ends_a_sweep_before_it_trains(
     command: str, line: str, words: list[str], tmp_path: Path
 ) -> None:

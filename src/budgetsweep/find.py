@@ -166,8 +166,17 @@ def _search(plan: Plan) -> None:
     ]  # fmt: skip
     try:
         sweep()
+    except SystemExit as ended:  # with what to do next, which here has another name
+        raise SystemExit(_by_options(ended.code)) from None
     finally:
         sys.argv = begun
+
+
+def _by_options(said: Any) -> Any:
+    """What the sweep ended with, its settings as the options that set them."""
+    for key, option in _OWN.items() if isinstance(said, str) else ():
+        said = said.replace(f"({key})", f"({option})")
+    return said
 
 
 def _finalists(plan: Plan) -> list[str]:

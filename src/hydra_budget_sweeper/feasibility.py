@@ -39,7 +39,7 @@ class NearestCandidate:
 
     def __str__(self) -> str:
         if self.violations is None:
-            return f"none of those tried can be judged, the last for {self.problem}"
+            return f"none of those tried can be judged, the last for {self.problem}".rstrip(".")
         over = ", ".join(f"{n} by {v:.1%}" for n, v in self.violations.items() if v > 0)
         chosen = " ".join(f"{name}={value}" for name, value in self.params.items())
         axis = f"; {self.costliest} costs most" if self.costliest else ""

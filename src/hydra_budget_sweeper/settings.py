@@ -97,7 +97,14 @@ def settings_from(config: dict[str, Any]) -> Settings:
         key: OmegaConf.to_object(v) if _is_data(v) else v for key, v in config.items()
     }
     plain["params"] = plain.get("params") or {}
-    for name in ("metric_names", "enqueue", "retry_overrides", "on_end", "free_settings"):
+    for name in (
+        "metric_names",
+        "enqueue",
+        "retry_overrides",
+        "on_start",
+        "on_end",
+        "free_settings",
+    ):
         plain[name] = plain.get(name) or []
     return Settings(**plain)
 

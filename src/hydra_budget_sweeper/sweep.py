@@ -104,6 +104,7 @@ class Sweep:
         functions = NamedFunctions(task, context)
         self.on_end = [functions.load(name, "on_end") for name in settings.on_end]
         self.search = search = read_search(settings, arguments, config, context, functions)
+        self._call_on_start(functions)
         if settings.join and on_server(settings.storage):
             _check_named(self.folder, settings)
         with exclusive(self.folder / WORKERS / "study.lock"):  # others may join at this moment
@@ -136,6 +137,7 @@ class Sweep:
         )
         self.finals_monitor: FinalistsMonitor | None = None
         self.tally = Tally(self.store.study())
+        self.began = False  # to train
         seed = seed_of(self.store, settings.sampler)
         self.plan = Plan(
             run=self.run_id,
@@ -166,6 +168,7 @@ class Sweep:
                 self.screen.phase("looking at the space")
                 self._look_at_space()
                 self.screen.phase("training")
+                self.began = True
                 self.monitor.start()
                 Rounds(self.workers, self.plan, self.store, self.tally).go_on_until(self._is_done)
                 self._run_finalists()
@@ -197,7 +200,8 @@ class Sweep:
         best = self._write_best()
         if best is not None:
             self._say_best(best)
-        self._call_on_end()
+        if self.began:
+            self._call_on_end()
         return best
 
     def _finalists_in(self, store: StudyStore) -> StudyStore | None:
@@ -316,6 +320,14 @@ class Sweep:
         """The trials in the hands of this start's workers, and of none: of one ended as it took it."""
         running = [(t, note_of(t)) for t in store.trials() if t.state is TrialState.RUNNING]
         return [trial for trial, note in running if note.run == self.run_id or not note.worker]
+
+    def _call_on_start(self, functions: NamedFunctions) -> None:
+        for name in self.settings.on_start:
+            function = functions.load(name, "on_start")
+            try:
+                function(self.config)
+            except ValueError as error:  # a mistake that its message explains
+                raise SweepError(str(error)) from None
 
     def _call_on_end(self) -> None:
         for name, function in zip(self.settings.on_end, self.on_end, strict=True):

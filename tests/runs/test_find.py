@@ -66,6 +66,15 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("found/*"))
 
 
+def test_what_the_sweep_asks_for_is_asked_for_by_finds_options(tmp_path: Path) -> None:
+    theirs = tmp_path / "found" / "leaderboard.csv"
+    theirs.parent.mkdir()
+    theirs.write_text("of another tool")
+    done = find(tmp_path)
+    assert done.returncode == 1 and "Choose another folder (--folder)" in done.stderr
+    assert theirs.read_text() == "of another tool"
+
+
 @pytest.mark.slow
 def test_images_become_an_answer_and_nothing_of_it_is_done_twice(tmp_path: Path) -> None:
     own = tmp_path / "mine" / "experiment" / "own.yaml"

@@ -24,7 +24,9 @@ def app(tmp_path: Path) -> Application:
     return application(tmp_path, FILES)
 
 
-@pytest.mark.parametrize("setting", ["constraints={}", "custom_search_space={}", "on_end=[{}]"])
+@pytest.mark.parametrize(
+    "setting", ["constraints={}", "custom_search_space={}", "on_start=[{}]", "on_end=[{}]"]
+)
 @pytest.mark.parametrize(
     "name",
     ["os.system", "evil.f", "helpers.limits", "app.os.system", "runpy.run_path", "json.dumps"],

@@ -516,6 +516,24 @@ def test_functions_at_the_end_are_called_and_cannot_hurt(
     assert ("Traceback" in told) == traceback
 
 
+def test_a_function_at_the_start_may_refuse_the_sweep(tmp_path: Path) -> None:
+    ends = "hydra.sweeper.on_end=[bowl.celebrate]"
+    refused = sweep(
+        tmp_path, X, n_trials(1), "hydra.sweeper.on_start=[bowl.refuse]", ends, expect=1
+    )
+    assert refused.stderr.splitlines()[-1] == "a bowl of width 1 holds nothing"
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "s" / "study.journal").exists() and not (tmp_path / "ended").exists()
+
+
+def test_a_sweep_that_came_to_train_nothing_has_no_end_to_call_functions_at(tmp_path: Path) -> None:
+    ends = "hydra.sweeper.on_end=[bowl.celebrate]"
+    none = "hydra.sweeper.constraints=bowl.never"
+    refused = sweep(tmp_path, X, none, n_trials(1), ends, expect=1)
+    assert "No candidate is within the limits" in refused.stderr
+    assert not (tmp_path / "ended").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

@@ -1,7 +1,7 @@
 """Images to learn from: read, checked, split and kept as tensors, augmented batch by batch."""
 
 from budgetsweep.data.contents import CLASSES, changes, class_changes
-from budgetsweep.data.dataset import Dataset, Images, held, load
+from budgetsweep.data.dataset import Dataset, Images, check, held, load
 from budgetsweep.data.resolve import normalization, resolve
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Dataset",
     "Images",
     "changes",
+    "check",
     "class_changes",
     "held",
     "load",

@@ -48,18 +48,18 @@ def check_enough(
         )
 
 
-def validation_images(config: DataConfig, labels: Tensor) -> int:
-    """How many of the training images to hold out: each class has one on either side.
+def validation_images(config: DataConfig, n_train: int) -> int:
+    """How many of `n_train` images to hold out: each class has one on either side.
 
     Raises:
         SettingError: so many cannot be.
     """
     if config.validation == "auto":
-        return max(min(len(labels) // 5, 5_000), config.classes)
-    highest = len(labels) - config.classes
+        return max(min(n_train // 5, 5_000), config.classes)
+    highest = n_train - config.classes
     if config.validation and not config.classes <= config.validation <= highest:
         allowed = (
-            f"must be auto, 0, or {config.classes:,} to {highest:,}: of the {len(labels):,} training "
+            f"must be auto, 0, or {config.classes:,} to {highest:,}: of the {n_train:,} training "
             f"images, each of the {config.classes} classes needs one on either side."
         )
         raise SettingError("data.validation", config.validation, allowed)

@@ -25,7 +25,7 @@ from budgetsweep.errors import SettingError
 
 log = logging.getLogger(__name__)
 
-_DIGITS_TEST = 360
+_DIGITS, _DIGITS_TEST = 1_797, 360
 _RESIZE_CHUNK = 4_096  # images resized at a time, to keep intermediate tensors small
 
 
@@ -66,17 +66,47 @@ def load(config: DataConfig) -> Dataset:
         DataError: files are missing, altered or unreadable.
         SettingError: a setting does not fit the dataset.
     """
+    config = _placed(config)
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    # Pixels are kept as they are; mean and std apply later.
+    del values["mean"], values["std"]
+    return _load(**values)
+
+
+def check(config: DataConfig) -> None:
+    """Refuse what `load` would refuse, before anything waits for it.
+
+    Files that are missing are fetched. A folder of images is listed, not decoded: a file of it that
+    cannot be read is for `load` to name.
+
+    Raises:
+        DataError: files are missing or altered, or a folder's layout cannot be told.
+        SettingError: a setting does not fit the dataset.
+    """
+    config = _placed(config)
+    if config.name == "image_folder":
+        folder = find(config.path)
+        check_classes(config, folder.classes)
+        train, held_out, _ = _split_folder(config, folder)
+        if not held_out:
+            validation_images(config, len(train))
+    elif config.name == "digits":
+        check_classes(config, tuple("0123456789"))
+        validation_images(config, _DIGITS - _DIGITS_TEST)
+    else:
+        validation_images(config, len(_training_part(config).labels))
+
+
+def _placed(config: DataConfig) -> DataConfig:
+    """The settings with what is read off the data, and with absolute folders."""
     config = resolve(config)
     check_channels(config)
     if not config.root.strip():
         raise SettingError("data.root", "''", "must name a folder (the current one is .).")
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    # Pixels are kept as they are; mean and std apply later.
-    del values["mean"], values["std"]
-    values["root"] = str(Path(config.root).expanduser().absolute())
+    config = dataclasses.replace(config, root=str(Path(config.root).expanduser().absolute()))
     if config.path and config.path.strip():  # else `find` refuses it as it is
-        values["path"] = str(Path(config.path).expanduser().absolute())
-    return _load(**values)
+        config.path = str(Path(config.path).expanduser().absolute())
+    return config
 
 
 @lru_cache(maxsize=2)
@@ -88,7 +118,7 @@ def _load(**values: object) -> Dataset:
     else:
         full, names, test = _read(config)
         validation = None
-    if validation is None and (n := validation_images(config, full.labels)):
+    if validation is None and (n := validation_images(config, len(full))):
         held_out = stratified(full.labels, n, config.split_seed)
         validation, full = full[held_out], full[complement(held_out, len(full))]
     if config.limit and config.limit < len(full):
@@ -117,18 +147,24 @@ def _held(folder: ImageFolder, split: Sequence[list[Sample]]) -> dict[str, str]:
 def _read(config: DataConfig) -> tuple[Images, tuple[str, ...], Callable[[], Images]]:
     if config.name == "digits":
         return _digits(config)
-    if config.mirror:
-        from budgetsweep.data.download import check_mirror  # pooch
-
-        check_mirror(config.mirror)
-    part = _part(config, train=True)
-    check_classes(config, part.class_names)
+    part = _training_part(config)
 
     def read_test() -> Images:
         part = _part(config, train=False)
         return _fit(part.images, part.labels, config)
 
     return _fit(part.images, part.labels, config), tuple(part.class_names), read_test
+
+
+def _training_part(config: DataConfig) -> Decoded:
+    """The images to train and to validate on, as many classes as the settings say."""
+    if config.mirror:
+        from budgetsweep.data.download import check_mirror  # pooch
+
+        check_mirror(config.mirror)
+    part = _part(config, train=True)
+    check_classes(config, part.class_names)
+    return part
 
 
 def _part(config: DataConfig, train: bool) -> Decoded:

@@ -18,7 +18,7 @@ from budgetsweep.config import (
     refuse_missing,
 )
 from budgetsweep.data.resolve import resolve
-from budgetsweep.errors import BudgetError, SettingError
+from budgetsweep.errors import BudgetError, SettingError, UserError
 from budgetsweep.network.cost import HEAD, Cost
 from budgetsweep.network.fit import fit, narrowest
 from budgetsweep.network.limits import Measure, excess, limits, measure
@@ -44,7 +44,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
         check(budget, "budget.")
         limits(budget)
         check_objectives(cfg.objectives, data.validation, cfg.target)
-    except SettingError as error:  # no candidate's fault: none could do better
+    except UserError as error:  # no candidate's fault: none could do better
         raise SweepError(str(error)) from None
     try:
         model = fit(_model(cfg), data, budget)

@@ -1,4 +1,4 @@
-"""What is asked before anything is written: by Hydra, once a command line is composed."""
+"""What is asked before anything is written: by Hydra, once a command line is composed, and by the sweeper."""
 
 from __future__ import annotations
 
@@ -37,18 +37,8 @@ class BeforeRun(Callback):
             _refuse_settings(config)
             _refuse_direction(config)
             _refuse_teacher(config)
-        except UserError as error:
-            sys.exit(str(error))
-        device = OmegaConf.select(config, "trainer.device")
-        if (
-            device not in ("cuda", "mps")
-            or config.hydra.runtime.choices["hydra/launcher"] not in _LOCAL
-        ):
-            return
-        from budgetsweep.training.device import choose_device  # torch
-
-        try:
-            choose_device(device)
+            if config.hydra.runtime.choices["hydra/launcher"] in _LOCAL:
+                _refuse_device(config)
         except UserError as error:
             sys.exit(str(error))
 
@@ -68,6 +58,24 @@ def _refuse_search(config: DictConfig) -> None:
         )
 
 
+def refuse_data(config: DictConfig) -> None:
+    """The sweeper's on_start: images that no trial could have, and what is missing of them fetched once.
+
+    Not where trials run on other machines, or bring images of their own.
+
+    Raises:
+        UserError: see `budgetsweep.data.check`.
+    """
+    from budgetsweep.data import check  # torch
+
+    theirs = {key.partition(".")[0] for key in _searched(config)}
+    if config.hydra.runtime.choices["hydra/launcher"] in _LOCAL and not theirs & {
+        "data", "experiment"
+    }:  # fmt: skip
+        data: Any = OmegaConf.to_object(config.data)
+        check(data)
+
+
 def _refuse_settings(config: DictConfig) -> None:
     """What no candidate could be trained with; what is searched, the candidates bring themselves."""
     run = config.copy()
@@ -76,9 +84,9 @@ def _refuse_settings(config: DictConfig) -> None:
     try:
         to_config(run)
     except SettingError as error:
-        searched = {*_keys(OmegaConf.select(config, "hydra.sweeper.params") or {}), *_swept(config)}
         if not any(
-            fnmatchcase(error.key, key) or error.key.startswith(f"{key}.") for key in searched
+            fnmatchcase(error.key, key) or error.key.startswith(f"{key}.")
+            for key in _searched(config)
         ):
             raise
 
@@ -109,6 +117,20 @@ def _refuse_teacher(config: DictConfig) -> None:
     ):
         reason = "there is no finished run and no sweep."
         raise SettingError("teacher.run", folder, reason, "Name the folder of one.")
+
+
+def _refuse_device(config: DictConfig) -> None:
+    """One that this machine does not have."""
+    device = OmegaConf.select(config, "trainer.device")
+    if device in ("cuda", "mps"):
+        from budgetsweep.training.device import choose_device  # torch
+
+        choose_device(device)
+
+
+def _searched(config: DictConfig) -> set[str]:
+    """The keys that candidates bring themselves."""
+    return {*_keys(OmegaConf.select(config, "hydra.sweeper.params") or {}), *_swept(config)}
 
 
 def _keys(params: Any) -> Iterable[str]:

@@ -220,8 +220,12 @@ class BudgetSweeperConf:
     # step and value, in Python's format, such as {accuracy: "{accuracy:.1%}"}
     columns: dict[str, str] = field(default_factory=dict)
 
-    # dotted names of f(folder) called when the sweep ends, however it ends; what they raise is
-    # logged, a ValueError in one line; a path that they return is named
+    # dotted names of f(config) called before the first trial, in the sweeper's own process; a
+    # ValueError refuses the sweep in one line
+    on_start: list[str] = field(default_factory=list)
+
+    # dotted names of f(folder) called when a sweep that came to train ends, however it ends; what
+    # they raise is logged, a ValueError in one line; a path that they return is named
     on_end: list[str] = field(default_factory=list)
 
 

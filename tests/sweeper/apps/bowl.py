@@ -46,6 +46,10 @@ def more(cfg: DictConfig, trial) -> None:
     trial.suggest_float("y", 0.0, trial.params["x"] + 1.0)
 
 
+def refuse(cfg: DictConfig) -> None:
+    raise ValueError(f"a bowl of width {cfg.width} holds nothing")
+
+
 def celebrate(folder: Path) -> None:
     (folder / "ended").write_text("yes")
 
