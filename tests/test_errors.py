@@ -139,13 +139,23 @@ def check_told(told: str, words: list[str], folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_mistake_in_a_plain_multirun_has_no_traceback(tmp_path: Path) -> None:
-    line = "hydra/sweeper=basic data.root=nowhere data.download=false seed=0,1 hydra.sweep.dir=out"
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("data.root=nowhere data.download=false seed=0,1", "mnist: missing train-images-idx3-ubyte.gz"),
+        ("data=digits data.validation=5,6", "data.validation=5: must be auto, 0, or 10 to 1,427"),
+        ("data=digits model.layers.conv3.width=48,64", "over budget: 26,628 parameters"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_plain_multirun_has_no_traceback(
+    mistake: str, words: str, tmp_path: Path
+) -> None:
+    line = f"hydra/sweeper=basic {mistake} hydra.sweep.dir=out"
     call = [sys.executable, "-m", "budgetsweep", "sweep", *line.split()]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("mnist: missing train-images-idx3-ubyte.gz")
+    assert done.stderr.splitlines()[-1].startswith(words)
 
 
 @pytest.mark.parametrize(

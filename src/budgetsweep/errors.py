@@ -13,13 +13,19 @@ class SettingError(UserError):
     """A setting whose value cannot be used."""
 
     def __init__(self, key: str, value: Any, allowed: str, hint: str = "") -> None:
-        self.key, self.value = key, value
+        self.key = key
         told = "null" if value is None else value
         super().__init__(f"{key}={told}: {allowed}" + (f" {hint}" if hint else ""))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Worker processes send errors back pickled; the default would call __init__ anew.
-        return UserError, (str(self),)
+        # Worker processes send errors back pickled, as what they are; the default would call __init__ anew.
+        return _again, (str(self), self.key)
+
+
+def _again(told: str, key: str) -> SettingError:
+    error = SettingError.__new__(SettingError, told)
+    error.key = key
+    return error
 
 
 class BudgetError(UserError):

@@ -245,10 +245,7 @@ def _conclude(plan: Plan, winner: Path) -> None:
     from budgetsweep.report import write_report
 
     _say("3 of 3: report and export")
-    for name in (
-        "onnxscript",
-        "onnx_ir",
-    ):  # which speak of each of their steps where Hydra has a log
+    for name in ("onnxscript", "onnx_ir"):  # which tell of each step where Hydra has a log
         logging.getLogger(name).setLevel(logging.WARNING)
     run, folder = load_run(winner), plan.folder / "export"
     print(describe(run, export(run, FORMATS, folder), folder))

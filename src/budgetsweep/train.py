@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shlex
@@ -16,7 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from budgetsweep.config import CONF_DIR, OBJECTIVES, check_objectives, register, to_config
+from budgetsweep.config import (
+    CONF_DIR,
+    MAXIMIZED,
+    OBJECTIVES,
+    check_objectives,
+    register,
+    to_config,
+)
 from budgetsweep.errors import BudgetError, DivergedError, UserError
 from budgetsweep.folders import CHECKPOINT
 from budgetsweep.mistakes import told_in_words
@@ -25,6 +33,7 @@ from hydra_budget_sweeper.results.command import program, setting
 from hydra_plugins.hydra_forkserver_launcher.cores import available_cores
 
 register()
+log = logging.getLogger(__name__)
 
 
 @told_in_words()
@@ -52,9 +61,10 @@ def _train(cfg: DictConfig, hydra_cfg: HydraConf, sweeping: bool) -> float | lis
         from budgetsweep.training.shared import share
 
     threads = 1 if sweeping else available_cores()
+    searching = sweeping and not hydra_cfg.sweeper._target_.endswith("BasicSweeper")
     try:
         config = to_config(cfg)
-        if sweeping and not hydra_cfg.sweeper._target_.endswith("BasicSweeper"):
+        if searching:
             check_objectives(config.objectives, config.data.validation, config.target)
         folder = Path(hydra_cfg.runtime.output_dir)
         if sweeping:
@@ -62,19 +72,21 @@ def _train(cfg: DictConfig, hydra_cfg: HydraConf, sweeping: bool) -> float | lis
         compared = report if sweeping and _prunes(hydra_cfg.sweeper) else None
         summary = run(config, folder, threads=threads, report=compared, sweeping=sweeping)
     except UserError as error:
-        # In a single run a person reads it, in a sweep the sweeper, which goes on.
+        # In a single run a person reads it, as of a plain multirun; in a search the sweeper, which goes on.
         if not sweeping:
             sys.exit(str(error))
-        if isinstance(error, DivergedError):
-            # No mistake in a search over the rate, but a bad value, and none that could be named.
+        if not searching or not isinstance(error, BudgetError | DivergedError):
+            raise
+        # No mistake where widths or rates are searched, but a bad value.
+        if (
+            isinstance(error, DivergedError)
+            and "hydra_budget_sweeper" in hydra_cfg.sweeper._target_
+        ):
             from optuna import TrialPruned
 
             raise TrialPruned(str(error)) from error
-        if isinstance(error, BudgetError):
-            # For a sweeper that does not ask about the budget beforehand.
-            summary = dict.fromkeys(OBJECTIVES, math.inf)
-        else:
-            raise
+        log.warning("%s", error)  # another sweeper knows of neither
+        summary = {name: -math.inf if name in MAXIMIZED else math.inf for name in OBJECTIVES}
     values = [summary[name] for name in config.objectives]
     return values[0] if len(values) == 1 else values
 

@@ -123,6 +123,32 @@ def test_a_rate_at_which_training_diverges_is_a_bad_value(tmp_path: Path) -> Non
     assert len(reasons) == 3 and all("loss became" in reason for reason in reasons)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (["model.layers.conv1.width=choice(9,90)", "budget.max_parameters=3000"], "over budget: "),
+        (["optimizer.lr=choice(0.05,100)", "scheduler=constant", "model.defaults.norm=none",
+          "optimizer.momentum=0.99", "optimizer.weight_decay=10"], "the loss became "),
+    ],
+)  # fmt: skip
+def test_what_fails_by_its_values_is_the_worst_to_another_sweeper(
+    tmp_path: Path, bad: list[str], words: str
+) -> None:
+    """It knows neither of budgets nor of pruning; an accuracy of infinity would be the best one."""
+    done = train(
+        tmp_path, "--multirun", "hydra/sweeper=optuna", f"hydra.sweep.dir={tmp_path}", *bad,
+        "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=2", "objectives=[val_accuracy]",
+        "hydra.sweeper.direction=maximize", "trainer.epochs=1", "trainer.precision=fp32",
+    )  # fmt: skip
+    told = done.stdout + done.stderr
+    assert done.returncode == 0 and "Traceback" not in told, told
+    assert any(line.startswith(words) for line in told.splitlines()), told
+    best = OmegaConf.load(tmp_path / "optimization_results.yaml")
+    assert best.best_params[bad[0].partition("=")[0]] in (9, 0.05)
+    assert 0 <= best.best_value <= 1
+
+
 def test_an_objective_that_no_run_can_give_ends_a_sweep_before_any_training(tmp_path: Path) -> None:
     done = sweep(tmp_path, "optimizer.lr=interval(0.01,0.1)", "data.validation=0")
     assert done.returncode == 1

@@ -7,6 +7,7 @@ from budgetsweep.config.checks import allowed, check, check_objectives, refuse_m
 from budgetsweep.config.schema import (
     BLOCKS,
     BYTES,
+    MAXIMIZED,
     OBJECTIVES,
     AugmentConfig,
     BudgetConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "BLOCKS",
     "BYTES",
     "CONF_DIR",
+    "MAXIMIZED",
     "OBJECTIVES",
     "AugmentConfig",
     "BudgetConfig",

@@ -25,6 +25,7 @@ from budgetsweep.own import Own
 OBJECTIVES = (
     "val_loss", "val_accuracy", "train_loss", "parameters", "macs", "activation_bytes", "size_at_target",
 )  # fmt: skip
+MAXIMIZED = ("val_accuracy",)  # the others are minimized
 # What a row can name; a program's own join them (`budgetsweep.own`).
 BLOCKS = ("conv", "basic", "inverted")
 BYTES = "must be bytes: a whole number ≥ 1, or one with kB (1,000), KiB (1,024), MB or MiB."

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from budgetsweep.config import to_config
+from budgetsweep.config import MAXIMIZED, to_config
 from budgetsweep.errors import SettingError, UserError
 from budgetsweep.folders import LEADERBOARD, SUMMARY
 from hydra_budget_sweeper.space.grammar import parse_all
@@ -97,7 +97,7 @@ def _refuse_direction(config: DictConfig) -> None:
     if given is None:  # of a sweeper that knows none
         return
     names = list(OmegaConf.select(config, "objectives") or ())
-    wanted = ["maximize" if name == "val_accuracy" else "minimize" for name in names]
+    wanted = ["maximize" if name in MAXIMIZED else "minimize" for name in names]
     listed = given if OmegaConf.is_list(given) else [given]
     if [getattr(d, "name", str(d)) for d in listed] != wanted:
         right = f"[{','.join(wanted)}]" if len(wanted) > 1 else "".join(wanted)
