@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from composing import MODELS, compose, compose_raw
+from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
 from budgetsweep.config import BudgetConfig, Config, DataConfig, LayerConfig, ModelConfig
@@ -328,6 +329,12 @@ def test_violations_are_the_excess_as_a_share_of_the_limit(
     overrides: list[str], expected: dict[str, float]
 ) -> None:
     assert dict(violations(compose_raw(*overrides))) == pytest.approx(expected)
+
+
+def test_a_primary_configuration_without_the_schema_is_judged_alike() -> None:
+    whole = compose_raw("model.layers.conv3.width=48", "+model.layers.more.width=10")
+    bare = OmegaConf.create(OmegaConf.to_container(whole))
+    assert violations(bare) == violations(whole) and violations(whole)["parameters"] > 0
 
 
 def test_with_fit_an_oversized_candidate_violates_nothing() -> None:

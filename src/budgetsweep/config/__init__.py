@@ -3,7 +3,14 @@
 Nothing here knows torch, so that `--help` and a mistake in the configuration are answered at once.
 """
 
-from budgetsweep.config.checks import allowed, check, check_objectives, refuse_missing, to_config
+from budgetsweep.config.checks import (
+    allowed,
+    check,
+    check_objectives,
+    refuse_missing,
+    to_config,
+    typed,
+)
 from budgetsweep.config.schema import (
     BLOCKS,
     BYTES,
@@ -44,4 +51,5 @@ __all__ = [
     "refuse_missing",
     "register",
     "to_config",
+    "typed",
 ]

@@ -46,6 +46,19 @@ def to_config(cfg: DictConfig) -> Config:
     return config
 
 
+def typed(cfg: DictConfig, group: str) -> Any:
+    """A group of a composed configuration as the schema's dataclass.
+
+    Raises:
+        OmegaConfBaseException: a primary configuration of one's own, without the schema, does not fit it.
+    """
+    node, kind = cfg[group], type(getattr(Config(), group))
+    if OmegaConf.get_type(node) is not kind:
+        given = OmegaConf.to_container(node, resolve=True)
+        node = OmegaConf.merge(OmegaConf.structured(kind), given)
+    return OmegaConf.to_object(node)
+
+
 def refuse_missing(cfg: DictConfig) -> None:
     """A value that is still to be given, or a group of which nothing is chosen.
 

@@ -16,6 +16,7 @@ from budgetsweep.config import (
     check,
     check_objectives,
     refuse_missing,
+    typed,
 )
 from budgetsweep.data.resolve import resolve
 from budgetsweep.errors import BudgetError, SettingError, UserError
@@ -37,10 +38,7 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
     """
     try:
         refuse_missing(cfg)
-        data, budget = (OmegaConf.to_object(cfg[k]) for k in ("data", "budget"))
-        assert isinstance(data, DataConfig)
-        assert isinstance(budget, BudgetConfig)
-        data = resolve(data)
+        data, budget = resolve(typed(cfg, "data")), typed(cfg, "budget")
         check(budget, "budget.")
         limits(budget)
         check_objectives(cfg.objectives, data.validation, cfg.target)
@@ -60,12 +58,11 @@ def violations(cfg: DictConfig) -> Mapping[str, float]:
 
 
 def _model(cfg: DictConfig) -> ModelConfig:
-    model = OmegaConf.to_object(cfg.model)
-    assert isinstance(model, ModelConfig)
+    model: ModelConfig = typed(cfg, "model")
     for name, row in model.layers.items():
         if isinstance(row, dict):  # an override added it, and it has no types yet
-            typed: Any = OmegaConf.merge(OmegaConf.structured(LayerConfig), row)
-            model.layers[name] = OmegaConf.to_object(typed)
+            whole: Any = OmegaConf.merge(OmegaConf.structured(LayerConfig), row)
+            model.layers[name] = OmegaConf.to_object(whole)
     check(model, "model.")
     return model
 

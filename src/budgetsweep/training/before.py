@@ -13,7 +13,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from budgetsweep.config import MAXIMIZED, to_config
+from budgetsweep.config import MAXIMIZED, to_config, typed
 from budgetsweep.errors import SettingError, UserError
 from budgetsweep.folders import LEADERBOARD, SUMMARY
 from hydra_budget_sweeper.space.grammar import parse_all
@@ -72,8 +72,7 @@ def refuse_data(config: DictConfig) -> None:
     if config.hydra.runtime.choices["hydra/launcher"] in _LOCAL and not theirs & {
         "data", "experiment"
     }:  # fmt: skip
-        data: Any = OmegaConf.to_object(config.data)
-        check(data)
+        check(typed(config, "data"))
 
 
 def _refuse_settings(config: DictConfig) -> None:
