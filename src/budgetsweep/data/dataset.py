@@ -85,9 +85,7 @@ def check(config: DataConfig) -> None:
     """
     config = _placed(config)
     if config.name == "image_folder":
-        folder = find(config.path)
-        check_classes(config, folder.classes)
-        train, held_out, _ = _split_folder(config, folder)
+        _, (train, held_out, _) = _listed(config)
         if not held_out:
             validation_images(config, len(train))
     elif config.name == "digits":
@@ -200,9 +198,8 @@ def _image_folder(
     config: DataConfig,
 ) -> tuple[Images, Images | None, tuple[str, ...], Callable[[], Images], dict[str, str]]:
     """Every bad file is named before any training; the test images are decoded when called for."""
-    folder = find(config.path)
-    check_classes(config, folder.classes)
-    train, held_out, test = split = _split_folder(config, folder)
+    folder, split = _listed(config)
+    train, held_out, test = split
     files = [file for file, _ in train + held_out]
 
     def read(part: str, files: list[File], others: list[File]) -> Tensor:
@@ -221,6 +218,15 @@ def _image_folder(
         )  # fmt: skip
     first, last = torch.arange(len(train)), torch.arange(len(train), len(files))
     return images[first], images[last], folder.classes, read_test, _held(folder, split)
+
+
+def _listed(
+    config: DataConfig,
+) -> tuple[ImageFolder, tuple[list[Sample], list[Sample], list[Sample]]]:
+    """The folder, as many classes as the settings say, and its samples as `_split_folder` has them."""
+    folder = find(config.path)
+    check_classes(config, folder.classes)
+    return folder, _split_folder(config, folder)
 
 
 def _split_folder(
